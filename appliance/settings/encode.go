@@ -1,0 +1,58 @@
+package settings
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+)
+
+// Encode writes the canonical form of s: two spaces of indent, fields in the order of the types, a newline at the
+// end. Equal settings are equal bytes, so a document can be compared and signed as text.
+func Encode(s Settings) []byte {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s.normal()); err != nil {
+		// Settings holds text, numbers and values whose MarshalText returns no error.
+		panic("encode settings: " + err.Error())
+	}
+	return out.Bytes()
+}
+
+// normal is s with one spelling for an empty list: [] where the document always shows the list, left out elsewhere.
+// Decode returns this form, so that what was decoded compares equal to what was encoded.
+func (s Settings) normal() Settings {
+	s.Edge.Interfaces = shown(s.Edge.Interfaces)
+	s.Edge.Addresses = shown(s.Edge.Addresses)
+	s.Management.Networks = optional(s.Management.Networks)
+	s.DNS.Servers = optional(s.DNS.Servers)
+	s.Pools = shown(slices.Clone(s.Pools))
+	for i := range s.Pools {
+		s.Pools[i].Origins = shown(s.Pools[i].Origins)
+	}
+	s.Services = shown(slices.Clone(s.Services))
+	for i := range s.Services {
+		service := &s.Services[i]
+		service.Protocols = shown(service.Protocols)
+		service.Addresses = optional(service.Addresses)
+		service.Ports = shown(service.Ports)
+		service.HeaderTLVs = optional(service.HeaderTLVs)
+		service.Upstreams = optional(service.Upstreams)
+	}
+	return s
+}
+
+func shown[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func optional[T any](list []T) []T {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}

@@ -1,0 +1,118 @@
+// Package settings is the one document that an operator edits.
+//
+//	s, problems := settings.Read(data)
+//	for _, p := range problems {
+//		fmt.Println(p) // services[2].ports[0]: "0-70000" goes beyond the ports there are, 1 to 65535
+//	}
+//
+// A document is JSON, at most MaxSize bytes, with a schema number. Decode refuses unknown fields and migrates older
+// schemas, Validate returns every problem with its field, Read does both, Encode writes a canonical form that Decode
+// reads back to the same value. Fields left out have the meaning their comment gives; WithDefaults spells them out.
+package settings
+
+// Schema is the version of the document that this program writes.
+const Schema = 1
+
+// MaxSize bounds a document, in bytes.
+const MaxSize = 1 << 20
+
+// Settings is the whole document.
+type Settings struct {
+	Schema     int        `json:"schema"`
+	Edge       Edge       `json:"edge"`
+	Management Management `json:"management,omitzero"`
+	DNS        DNS        `json:"dns,omitzero"`
+	Limits     Limits     `json:"limits,omitzero"`
+	Pools      []Pool     `json:"pools"`
+	Services   []Service  `json:"services"`
+}
+
+// Edge is where clients arrive.
+type Edge struct {
+	Interfaces []string `json:"interfaces"`
+	Addresses  []Prefix `json:"addresses"`
+}
+
+// Management is who may reach the web page and the API. Origins may never be there.
+type Management struct {
+	Networks []Prefix `json:"networks,omitempty"`
+}
+
+// DNS is who resolves the names of origins. Empty: the operating system's resolvers.
+type DNS struct {
+	Servers []Server `json:"servers,omitempty"`
+}
+
+// Limits bound the box. Zero: the default. Edge lowers them to what its file descriptors allow.
+type Limits struct {
+	MaxSessions       int `json:"maxSessions,omitempty"`       // default 1048576
+	MaxFlows          int `json:"maxFlows,omitempty"`          // default 1048576
+	MaxFlowsPerSource int `json:"maxFlowsPerSource,omitempty"` // of one IPv4 /24 or IPv6 /56; default 1024
+	NewFlowsPerSecond int `json:"newFlowsPerSecond,omitempty"` // default 20000
+}
+
+// Pool is an origin pool.
+type Pool struct {
+	Name    string   `json:"name"`
+	Choice  string   `json:"choice,omitempty"` // source-hash (default), round-robin, least-sessions
+	Health  Health   `json:"health,omitzero"`
+	Origins []Origin `json:"origins"`
+}
+
+// Origin is one protected server.
+type Origin struct {
+	Name        string `json:"name,omitempty"`        // default: the pool's name, a hyphen and its place, from 1
+	Address     string `json:"address"`               // an IP address or a DNS name
+	Record      string `json:"record,omitempty"`      // for a DNS name: any (default), a, aaaa, srv
+	Port        Ports  `json:"port,omitzero"`         // default: the port that the client dialled; a range is offset-mapped
+	Weight      int    `json:"weight,omitempty"`      // 1 to 256, default 1
+	State       string `json:"state,omitempty"`       // active (default), drain, maintenance
+	MaxSessions int    `json:"maxSessions,omitempty"` // default: no limit
+}
+
+// Health is how a pool's origins are checked.
+type Health struct {
+	Check    string   `json:"check,omitempty"`   // tcp (default), none
+	Port     int      `json:"port,omitempty"`    // default: the origin's own port
+	Header   string   `json:"header,omitempty"`  // none, v1, v2; default: the TCP header of the services that use the pool, when they agree
+	Interval Duration `json:"interval,omitzero"` // default 5s
+	Timeout  Duration `json:"timeout,omitzero"`  // default 2s, or the interval when that is shorter
+	Rise     int      `json:"rise,omitempty"`    // default 2
+	Fall     int      `json:"fall,omitempty"`    // default 3
+}
+
+// Service is the operator's entry: edge addresses, protocols and ports to an origin pool, and how the client's real
+// address is passed on. Services may overlap: the narrower port range wins, then the earlier service.
+type Service struct {
+	Name        string        `json:"name"`
+	Protocols   []string      `json:"protocols"`           // tcp, udp
+	Addresses   []Prefix      `json:"addresses,omitempty"` // within the edge addresses; default: all of them
+	Ports       []Ports       `json:"ports"`
+	Pool        string        `json:"pool"`
+	Path        string        `json:"path,omitempty"`        // auto (default), user
+	TCPHeader   string        `json:"tcpHeader,omitempty"`   // none (default), v1, v2
+	UDPHeader   string        `json:"udpHeader,omitempty"`   // none (default), v2-each, v2-first, spp
+	HeaderTLVs  []string      `json:"headerTlvs,omitempty"`  // unique-id, authority, crc32c
+	Transparent bool          `json:"transparent,omitempty"` // the origin sees the client's address as packet source; replies must be routed through the box
+	Upstreams   []Prefix      `json:"upstreams,omitempty"`   // load balancers in front that send a PROXY header; all others are refused
+	Timeouts    Timeouts      `json:"timeouts,omitzero"`
+	Limits      ServiceLimits `json:"limits,omitzero"`
+}
+
+// Timeouts end what does not go on. Zero: the default.
+type Timeouts struct {
+	Connect    Duration `json:"connect,omitzero"`    // default 5s
+	Header     Duration `json:"header,omitzero"`     // default 5s
+	Idle       Duration `json:"idle,omitzero"`       // default 2h
+	HalfClose  Duration `json:"halfClose,omitzero"`  // default 60s
+	WriteStall Duration `json:"writeStall,omitzero"` // default 30s
+	FlowIdle   Duration `json:"flowIdle,omitzero"`   // default 120s
+}
+
+// ServiceLimits bound one service. Zero: no limit of its own, unless a default is named.
+type ServiceLimits struct {
+	MaxSessions       int `json:"maxSessions,omitempty"`
+	MaxFlows          int `json:"maxFlows,omitempty"`
+	NewFlowsPerSecond int `json:"newFlowsPerSecond,omitempty"`
+	MaxAmplification  int `json:"maxAmplification,omitempty"` // bytes to an unproven UDP source for each byte from it, on the wire; default 3, at most 100; -1: no limit
+}

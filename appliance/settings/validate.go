@@ -1,0 +1,188 @@
+package settings
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The most of each that a document may hold. They bound the tables of the data plane and the time it takes to check
+// a document; all are far beyond one box's use.
+const (
+	maxInterfaces = 64
+	maxAddresses  = 1024 // of the edge
+	maxNetworks   = 1024 // of the management
+	maxServers    = 16
+	maxPools      = 1024
+	maxOrigins    = 4096 // of all pools
+	maxServices   = 4096
+	maxRanges     = 16384   // of all services
+	maxUpstreams  = 256     // of one service
+	maxRoutes     = 1 << 18 // addresses × port ranges × protocols, of all services
+)
+
+// Validate returns every problem of s, in the order of the document. Values that were left out are judged as their
+// defaults. A service that can never be reached because others hide it is no problem.
+func (s Settings) Validate() []Problem {
+	v := validator{s: s.WithDefaults()}
+	v.edges = v.s.Edge.Addresses[:min(len(v.s.Edge.Addresses), maxAddresses)]
+	if s.Schema != Schema {
+		v.add("schema", "must be %d", Schema)
+	}
+	// What is written must be readable again, and the canonical form can be larger than the text it was read from.
+	if n := len(Encode(s)); n > MaxSize {
+		v.add("", "the document has %d bytes when written with indents; at most %d are allowed", n, MaxSize)
+	}
+	v.edge()
+	v.management()
+	v.dns()
+	v.limits()
+	v.pools()
+	v.services()
+	return v.report
+}
+
+// validator judges settings with their defaults spelled out.
+type validator struct {
+	report
+	s     Settings
+	edges []Prefix // the edge addresses that others are compared with, cut off where there are too many anyway
+}
+
+// sound checks a prefix by itself and tells whether it can be compared with others.
+func (v *validator) sound(at path, p Prefix) bool {
+	wrong := p.wrong()
+	if wrong != "" {
+		v.add(at, "%s", wrong)
+	}
+	return wrong == ""
+}
+
+func (v *validator) atMost(at path, n, most int, what string) {
+	if n > most {
+		v.add(at, "has %d %s; at most %d are allowed", n, what, most)
+	}
+}
+
+// between checks a number; text says what a value left out or special means, and may be empty.
+func (v *validator) between(at path, n, low, high int, text string) {
+	if n < low || n > high {
+		v.add(at, "%d is out of bounds; it must be %d to %d%s", n, low, high, text)
+	}
+}
+
+func (v *validator) lasts(at path, d, low, high time.Duration) {
+	if time.Duration(d) < low || time.Duration(d) > high {
+		v.add(at, "%q is out of bounds; it must be %q to %q", Duration(d), Duration(low), Duration(high))
+	}
+}
+
+func (v *validator) oneOf(at path, word string, allowed ...string) {
+	if !slices.Contains(allowed, word) {
+		v.add(at, "%s is not known here; write one of %s", quote(word), strings.Join(allowed, ", "))
+	}
+}
+
+// wordList checks a list of words of which none may come twice.
+func (v *validator) wordList(at path, words []string, allowed ...string) {
+	seen := map[string]path{}
+	for i, word := range words {
+		v.oneOf(at.index(i), word, allowed...)
+		v.once(at.index(i), word, seen)
+	}
+}
+
+// once reports a word that an earlier element of the list is.
+func (v *validator) once(at path, word string, seen map[string]path) {
+	if first, twice := seen[word]; twice {
+		v.add(at, "%s is given twice; keep this or %s", quote(word), first)
+		return
+	}
+	seen[word] = at
+}
+
+// unique reports a name that an earlier element of the list has. Empty names have a problem of their own.
+func (v *validator) unique(at path, name string, seen map[string]path) {
+	if first, taken := seen[name]; taken && name != "" {
+		v.add(at, "%s is the name of %s already; give each a name of its own", quote(name), first)
+		return
+	}
+	seen[name] = at
+}
+
+func (v *validator) edge() {
+	at := path("edge").field("interfaces")
+	v.atMost(at, len(v.s.Edge.Interfaces), maxInterfaces, "interfaces")
+	seen := map[string]path{}
+	for i, name := range v.s.Edge.Interfaces {
+		if wrong := interfaceProblem(name); wrong != "" {
+			v.add(at.index(i), "%s", wrong)
+		}
+		v.once(at.index(i), name, seen)
+	}
+	if len(v.s.Services) > 0 && len(v.s.Edge.Interfaces) == 0 {
+		v.add(at, "is empty, so no client can reach a service; name the interface where clients arrive")
+	}
+	v.edgeAddresses()
+}
+
+func (v *validator) edgeAddresses() {
+	at := path("edge").field("addresses")
+	addresses := v.s.Edge.Addresses
+	v.atMost(at, len(addresses), maxAddresses, "addresses")
+	if len(v.s.Services) > 0 && len(addresses) == 0 {
+		v.add(at, "is empty, so no client can reach a service; write the addresses that clients dial")
+	}
+	for i, p := range addresses {
+		if !v.sound(at.index(i), p) {
+			continue
+		}
+		if r, special := p.special(); special {
+			v.add(at.index(i), "%q has %s addresses (%s), which clients cannot dial; write an address of the box", p, r.What, r.Prefix)
+		}
+		for j, other := range v.edges[:min(i, len(v.edges))] {
+			if other.Overlaps(p.Prefix) {
+				v.add(at.index(i), "%q overlaps with %q (%s); keep one of them", p, other, at.index(j))
+				break
+			}
+		}
+	}
+}
+
+func (v *validator) management() {
+	at := path("management").field("networks")
+	v.atMost(at, len(v.s.Management.Networks), maxNetworks, "networks")
+	for i, p := range v.s.Management.Networks {
+		if !v.sound(at.index(i), p) {
+			continue
+		}
+		for j, edge := range v.edges {
+			if edge.Overlaps(p.Prefix) {
+				v.add(at.index(i), "%q overlaps with the edge address %q (%s); clients must not be able to manage the box, so keep the two apart",
+					p, edge, path("edge").field("addresses").index(j))
+				break
+			}
+		}
+	}
+}
+
+func (v *validator) dns() {
+	at := path("dns").field("servers")
+	v.atMost(at, len(v.s.DNS.Servers), maxServers, "servers")
+	for i, server := range v.s.DNS.Servers {
+		addr := netip.AddrPort(server).Addr()
+		if !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() || addr.Is4In6() {
+			v.add(at.index(i), "%q is not the address of one DNS server; write it like \"192.0.2.53\" or \"192.0.2.53:5353\"", addr)
+		}
+	}
+}
+
+func (v *validator) limits() {
+	at := path("limits")
+	l := v.s.Limits
+	v.between(at.field("maxSessions"), l.MaxSessions, 1, unlimited, "")
+	v.between(at.field("maxFlows"), l.MaxFlows, 1, unlimited, "")
+	v.between(at.field("maxFlowsPerSource"), l.MaxFlowsPerSource, 1, unlimited, "")
+	v.between(at.field("newFlowsPerSecond"), l.NewFlowsPerSecond, 1, 10_000_000, "")
+}
