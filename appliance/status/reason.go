@@ -1,0 +1,121 @@
+package status
+
+import "fmt"
+
+// Reason is the fixed code why a session or flow ended, or why a connection, datagram or reply was dropped.
+// Every drop and close is counted under exactly one.
+type Reason uint8
+
+// The reasons. Their texts and numbers are part of the interface: events, metrics and status carry them.
+const (
+	Normal Reason = iota // both sides finished, or a flow was idle
+	ClientReset
+	OriginReset
+	ClientTimeout
+	OriginTimeout
+	ClientUnreachable
+	OriginUnreachable
+	OriginError
+	OriginRefused
+	ConnectTimeout
+	NetworkUnreachable
+	Idle
+	HalfCloseTimeout
+	WriteStall
+	Killed
+	Shutdown
+	NoService
+	NoOrigin
+	OriginFull
+	NotResolved
+	OriginForbidden
+	NotAnUpstream
+	BadHeader
+	HeaderTimeout
+	SessionLimit
+	ServiceLimit
+	FlowLimit
+	SourceLimit
+	RateLimit
+	Amplification
+	Oversize
+	NoSourcePort
+	BadSPP
+	OutOfFiles
+	Internal
+	ReasonCount // how many there are; not a reason
+)
+
+// reasons gives each reason its text and its number. Numbers are those of Spectrum's status codes where the
+// meaning is the same (mission: 200 normal, 403 firewall, 444 to 448 and 49x broken sides, 52x failed connects,
+// 53x resolving); numbers of our own are 6xx.
+var reasons = [ReasonCount]struct {
+	text string
+	code int
+}{
+	Normal:             {"normal", 200},
+	ClientReset:        {"client-reset", 499},
+	OriginReset:        {"origin-reset", 444},
+	ClientTimeout:      {"client-timeout", 497},
+	OriginTimeout:      {"origin-timeout", 445},
+	ClientUnreachable:  {"client-unreachable", 496},
+	OriginUnreachable:  {"origin-unreachable", 446},
+	OriginError:        {"origin-error", 447},
+	OriginRefused:      {"origin-refused", 521},
+	ConnectTimeout:     {"connect-timeout", 522},
+	NetworkUnreachable: {"network-unreachable", 523},
+	Idle:               {"idle", 600},
+	HalfCloseTimeout:   {"half-close-timeout", 601},
+	WriteStall:         {"write-stall", 602},
+	Killed:             {"killed", 603},
+	Shutdown:           {"shutdown", 604},
+	NoService:          {"no-service", 610},
+	NoOrigin:           {"no-origin", 520},
+	OriginFull:         {"origin-full", 611},
+	NotResolved:        {"not-resolved", 530},
+	OriginForbidden:    {"origin-forbidden", 532},
+	NotAnUpstream:      {"not-an-upstream", 403},
+	BadHeader:          {"bad-header", 620},
+	HeaderTimeout:      {"header-timeout", 621},
+	SessionLimit:       {"session-limit", 630},
+	ServiceLimit:       {"service-limit", 631},
+	FlowLimit:          {"flow-limit", 632},
+	SourceLimit:        {"source-limit", 633},
+	RateLimit:          {"rate-limit", 634},
+	Amplification:      {"amplification", 640},
+	Oversize:           {"oversize", 641},
+	NoSourcePort:       {"no-source-port", 642},
+	BadSPP:             {"bad-spp", 643},
+	OutOfFiles:         {"out-of-files", 650},
+	Internal:           {"internal", 500},
+}
+
+// String is the fixed text of r.
+func (r Reason) String() string {
+	if r >= ReasonCount {
+		return fmt.Sprintf("reason-%d", uint8(r))
+	}
+	return reasons[r].text
+}
+
+// Code is the fixed number of r.
+func (r Reason) Code() int {
+	if r >= ReasonCount {
+		return 0
+	}
+	return reasons[r].code
+}
+
+// MarshalText writes the fixed text.
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads the fixed text.
+func (r *Reason) UnmarshalText(text []byte) error {
+	for i := range reasons {
+		if reasons[i].text == string(text) {
+			*r = Reason(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not a reason", text)
+}
