@@ -56,7 +56,7 @@ func (s Service) withDefaults(edge []Prefix) Service {
 func agreedHeaders(services []Service) map[string]string {
 	headers := map[string]string{}
 	for _, s := range services {
-		if !slices.Contains(s.Protocols, "tcp") {
+		if !slices.Contains(s.Protocols, "tcp") || !slices.Contains(tcpHeaders, s.TCPHeader) {
 			continue
 		}
 		if other, seen := headers[s.Pool]; seen && other != s.TCPHeader {

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"encoding"
 	"fmt"
 	"reflect"
@@ -117,7 +118,7 @@ func words(v reflect.Value) string {
 	case v.Kind() == reflect.Slice:
 		parts := make([]string, v.Len())
 		for i := range parts {
-			parts[i] = words(v.Index(i))
+			parts[i] = cmp.Or(words(v.Index(i)), `""`)
 			if isDocument(v.Type().Elem()) {
 				parts[i] = "(" + parts[i] + ")"
 			}

@@ -22,6 +22,9 @@ const (
 	maxRoutes     = 1 << 18 // addresses × port ranges × protocols, of all services
 )
 
+// tcpHeaders are the words for the PROXY header of a TCP session.
+var tcpHeaders = []string{"none", "v1", "v2"}
+
 // Validate returns every problem of s, in the order of the document. Values that were left out are judged as their
 // defaults. A service that can never be reached because others hide it is no problem.
 func (s Settings) Validate() []Problem {

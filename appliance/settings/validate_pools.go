@@ -69,7 +69,7 @@ func (p Pool) mapped() int {
 
 func (v *validator) health(at path, h Health) {
 	v.oneOf(at.field("check"), h.Check, "tcp", "none")
-	v.oneOf(at.field("header"), h.Header, "none", "v1", "v2")
+	v.oneOf(at.field("header"), h.Header, tcpHeaders...)
 	v.between(at.field("port"), h.Port, 0, 65535, "; left out it is the origin's own port")
 	v.lasts(at.field("interval"), time.Duration(h.Interval), 500*time.Millisecond, time.Hour)
 	v.lasts(at.field("timeout"), time.Duration(h.Timeout), 100*time.Millisecond, time.Minute)
@@ -121,7 +121,7 @@ func (v *validator) originAddress(at path, o Origin, addr netip.Addr) {
 		return
 	}
 	if r, special := p.special(); special {
-		v.add(at, "%q is a %s address (%s), not that of an origin; write the address of the server behind the box", addr, r.What, r.Prefix)
+		v.add(at, "%q is special (%s, %s) and cannot be an origin; write the address of the server behind the box", addr, r.What, r.Prefix)
 		return
 	}
 	for i, edge := range v.edges {

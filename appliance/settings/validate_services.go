@@ -43,9 +43,10 @@ func (v *validator) service(at path, s Service, pools map[string]int) {
 	v.serviceLimits(at.field("limits"), s.Limits)
 }
 
-// serviceAddresses takes no notice of the addresses that are the edge's by default: those are judged there.
+// serviceAddresses takes no notice of the addresses that are the edge's by default: those are judged there. Where the
+// edge has too many, comparing them with those of each service would take minutes.
 func (v *validator) serviceAddresses(at path, s Service) {
-	if slices.Equal(s.Addresses, v.s.Edge.Addresses) {
+	if len(v.s.Edge.Addresses) > maxAddresses || slices.Equal(s.Addresses, v.s.Edge.Addresses) {
 		return
 	}
 	edgeIsSound := !slices.ContainsFunc(v.edges, func(p Prefix) bool { return p.wrong() != "" })
@@ -88,7 +89,7 @@ func (v *validator) servicePorts(at path, s Service, pools map[string]int) {
 }
 
 func (v *validator) headers(at path, s Service) {
-	v.oneOf(at.field("tcpHeader"), s.TCPHeader, "none", "v1", "v2")
+	v.oneOf(at.field("tcpHeader"), s.TCPHeader, tcpHeaders...)
 	v.oneOf(at.field("udpHeader"), s.UDPHeader, "none", "v2-each", "v2-first", "spp")
 	v.wordList(at.field("headerTlvs"), s.HeaderTLVs, "unique-id", "authority", "crc32c")
 	tcp, udp := slices.Contains(s.Protocols, "tcp"), slices.Contains(s.Protocols, "udp")
