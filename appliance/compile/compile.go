@@ -117,7 +117,7 @@ func pools(list []settings.Pool) []plan.Pool {
 			Origins: origins(p.Origins),
 			Health: plan.Health{
 				Check:    plan.Check(p.Health.Check),
-				Port:     uint16(p.Health.Port),
+				Port:     uint16(p.Health.Port), //nolint:gosec // Validate bounds it to a port
 				Header:   plan.TCPHeader(p.Health.Header),
 				Interval: time.Duration(p.Health.Interval),
 				Timeout:  time.Duration(p.Health.Timeout),

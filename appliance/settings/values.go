@@ -68,13 +68,12 @@ func (p *Ports) UnmarshalText(text []byte) error {
 	if !isRange {
 		last = first
 	}
-	// A number too large for 64 bits is still a number: ParseUint then returns the largest there is.
-	a, errA := strconv.ParseUint(first, 10, 64)
-	b, errB := strconv.ParseUint(last, 10, 64)
+	a, errA := strconv.ParseUint(first, 10, 16)
+	b, errB := strconv.ParseUint(last, 10, 16)
 	if errors.Is(errA, strconv.ErrSyntax) || errors.Is(errB, strconv.ErrSyntax) {
 		return fmt.Errorf("%s is not a port or port range; write it like \"443\" or \"1000-2000\"", quote(string(text)))
 	}
-	if min(a, b) < 1 || max(a, b) > 65535 {
+	if errA != nil || errB != nil || a == 0 || b == 0 {
 		return fmt.Errorf("%s goes beyond the ports there are, 1 to 65535", quote(string(text)))
 	}
 	if a > b {
