@@ -1,0 +1,148 @@
+package steering
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"breakwater/appliance/plan"
+)
+
+// family is an index: most of what is wanted and seen exists once for each.
+type family int
+
+const (
+	ipv4 family = iota
+	ipv6
+	families
+)
+
+func familyOf(a netip.Addr) family {
+	if a.Is4() {
+		return ipv4
+	}
+	return ipv6
+}
+
+func (f family) command() string     { return [...]string{"iptables", "ip6tables"}[f] }
+func (f family) set(n string) string { return n + [...]string{"4", "6"}[f] }
+func (f family) everything() netip.Prefix {
+	return [...]netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}[f]
+}
+
+// wish is what the kernel should have. Its zero value is nothing of ours, which is how Clear works.
+type wish struct {
+	families [families]familyWish
+	link     string         // the first edge interface: host addresses are put there
+	hosts    []netip.Addr   // edge addresses to add to link
+	anyIP    []netip.Prefix // edge prefixes to make local
+	loose    []string       // interfaces whose rp_filter must not be strict
+}
+
+// familyWish is the part of one family. A family without an edge address gets nothing at all.
+type familyWish struct {
+	wanted bool
+	edge   []netip.Prefix // members of the set BREAKWATER-EDGE
+	own    []netip.Prefix // members of the set BREAKWATER-OWN
+	chains []chain        // a chain comes after those it jumps to
+}
+
+// compile says what c needs on a box that has the addresses own for itself. It is pure.
+func compile(c plan.Steering, own []netip.Addr) wish {
+	var w wish
+	if len(c.Interfaces) == 0 {
+		return w
+	}
+	for _, p := range normalise(c.Addresses) {
+		f := &w.families[familyOf(p.Addr())]
+		f.wanted = true
+		f.edge = append(f.edge, p)
+		switch {
+		case !p.IsSingleIP():
+			w.anyIP = append(w.anyIP, p)
+		case !slices.Contains(own, p.Addr()):
+			w.hosts = append(w.hosts, p.Addr())
+		}
+		for _, a := range own {
+			if p.Contains(a) {
+				f.own = append(f.own, netip.PrefixFrom(a, a.BitLen()))
+			}
+		}
+	}
+	for f := range families {
+		if w.families[f].wanted {
+			w.families[f].own = normalise(w.families[f].own)
+			w.families[f].chains = chains(f, c.Interfaces, c.Transparent)
+			w.link = c.Interfaces[0]
+		}
+	}
+	if w.families[ipv4].wanted { // IPv6 has no rp_filter
+		w.loose = c.Interfaces
+	}
+	return w
+}
+
+// normalise masks, sorts and removes doubles, so that a text of the same meaning is the same wish.
+func normalise(prefixes []netip.Prefix) []netip.Prefix {
+	list := make([]netip.Prefix, 0, len(prefixes))
+	for _, p := range prefixes {
+		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+		}
+		list = append(list, p.Masked())
+	}
+	slices.SortFunc(list, netip.Prefix.Compare)
+	return slices.Compact(list)
+}
+
+// String writes the wish as the commands that would make it, for golden tests and for reading.
+func (w wish) String() string {
+	var b strings.Builder
+	for f := range families {
+		w.families[f].write(&b, f)
+	}
+	for _, p := range w.anyIP {
+		fmt.Fprintf(&b, "ip route add local %s dev lo table local proto %d\n", p, Protocol)
+	}
+	for _, a := range w.hosts {
+		fmt.Fprintf(&b, "ip address add %s dev %s proto %d\n", a, w.link, Protocol)
+	}
+	for _, name := range w.loose {
+		fmt.Fprintf(&b, "sysctl net.ipv4.conf.%s.rp_filter: not 1\n", name)
+	}
+	return b.String()
+}
+
+func (w familyWish) write(b *strings.Builder, f family) {
+	if !w.wanted {
+		return
+	}
+	for _, s := range w.sets(f) {
+		fmt.Fprintf(b, "ipset create %s hash:net\n", s.name)
+		for _, p := range s.members {
+			fmt.Fprintf(b, "ipset add %s %s\n", s.name, p)
+		}
+	}
+	for _, c := range w.chains {
+		for _, r := range c.rules {
+			fmt.Fprintf(b, "%s -t mangle -A %s %s\n", f.command(), c.name, r)
+		}
+	}
+	for _, h := range hooks {
+		fmt.Fprintf(b, "%s -t mangle -I %s 1 %s\n", f.command(), h.name, h.rules[0])
+	}
+	fmt.Fprintf(b, "ip route add local %s dev lo table %d proto %d\n", f.everything(), Table, Protocol)
+	fmt.Fprintf(b, "ip rule add family %s priority %d fwmark %#x/%#x lookup %d proto %d\n",
+		f.set("inet"), RulePriority, Mark, Mask, Table, Protocol)
+}
+
+// set is an ipset and what is in it.
+type set struct {
+	name    string
+	members []netip.Prefix
+}
+
+func (w familyWish) sets(f family) []set {
+	return []set{{f.set(setEdge), w.edge}, {f.set(setOwn), w.own}}
+}

@@ -1,0 +1,64 @@
+package steering
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"breakwater/appliance/plan"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func prefixes(texts ...string) []netip.Prefix {
+	var list []netip.Prefix
+	for _, t := range texts {
+		list = append(list, netip.MustParsePrefix(t))
+	}
+	return list
+}
+
+func TestCompile(t *testing.T) {
+	tests := []struct {
+		name   string
+		config plan.Steering
+		own    []netip.Addr
+	}{
+		{name: "both-families", config: plan.Steering{
+			Interfaces: []string{"wan0", "wan1"},
+			Addresses:  prefixes("2001:db8::10/128", "203.0.113.10/32", "198.51.100.7/24", "203.0.113.10/32", "2001:db8:5::/64"),
+		}, own: []netip.Addr{netip.MustParseAddr("192.0.2.5")}},
+		{name: "transparent", config: plan.Steering{
+			Interfaces: []string{"wan0"}, Addresses: prefixes("203.0.113.10/32", "2001:db8::10/128"), Transparent: true,
+		}},
+		{name: "own-address", config: plan.Steering{
+			Interfaces: []string{"wan0"}, Addresses: prefixes("203.0.113.10/32", "203.0.113.11/32"),
+		}, own: []netip.Addr{netip.MustParseAddr("203.0.113.10"), netip.MustParseAddr("10.0.0.1")}},
+		{name: "mapped-address", config: plan.Steering{
+			Interfaces: []string{"wan0"}, Addresses: prefixes("::ffff:203.0.113.10/128"),
+		}},
+		{name: "nothing", config: plan.Steering{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := compile(tt.config, tt.own).String()
+			golden := filepath.Join("testdata", tt.name+".golden")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("the wish differs from %s (-want +got):\n%s", golden, diff)
+			}
+		})
+	}
+}
