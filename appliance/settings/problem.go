@@ -37,7 +37,17 @@ func (p path) key(name string) path { return p + "[" + path(name) + "]" }
 // report collects problems in the order in which they are found.
 type report []Problem
 
+// maxProblems is how many problems one report holds: more than anyone reads, and few enough that a document wrong in
+// every byte makes no answer of a hundred megabytes.
+const maxProblems = 1000
+
 func (r *report) add(at path, format string, args ...any) {
+	if len(*r) == maxProblems {
+		*r = append(*r, Problem{Text: fmt.Sprintf("there are more problems than these %d; correct them first", maxProblems)})
+	}
+	if len(*r) > maxProblems {
+		return
+	}
 	*r = append(*r, Problem{Field: string(at), Text: fmt.Sprintf(format, args...)})
 }
 

@@ -29,7 +29,6 @@ var tcpHeaders = []string{"none", "v1", "v2"}
 // defaults. A service that can never be reached because others hide it is no problem.
 func (s Settings) Validate() []Problem {
 	v := validator{s: s.WithDefaults()}
-	v.edges = v.s.Edge.Addresses[:min(len(v.s.Edge.Addresses), maxAddresses)]
 	if s.Schema != Schema {
 		v.add("schema", "must be %d", Schema)
 	}
@@ -49,8 +48,7 @@ func (s Settings) Validate() []Problem {
 // validator judges settings with their defaults spelled out.
 type validator struct {
 	report
-	s     Settings
-	edges []Prefix // the edge addresses that others are compared with, cut off where there are too many anyway
+	s Settings // its lists are cut to their limits as they are judged
 }
 
 // sound checks a prefix by itself and tells whether it can be compared with others.
@@ -66,6 +64,13 @@ func (v *validator) atMost(at path, n, most int, what string) {
 	if n > most {
 		v.add(at, "has %d %s; at most %d are allowed", n, what, most)
 	}
+}
+
+// cut returns what of a list is judged: all of it, or as much as is allowed. What compares every element with every
+// other would else take minutes for a document of the full size.
+func cut[T any](v *validator, at path, list []T, most int, what string) []T {
+	v.atMost(at, len(list), most, what)
+	return list[:min(len(list), most)]
 }
 
 // between checks a number; text says what a value left out or special means, and may be empty.
@@ -116,9 +121,8 @@ func (v *validator) unique(at path, name string, seen map[string]path) {
 
 func (v *validator) edge() {
 	at := path("edge").field("interfaces")
-	v.atMost(at, len(v.s.Edge.Interfaces), maxInterfaces, "interfaces")
 	seen := map[string]path{}
-	for i, name := range v.s.Edge.Interfaces {
+	for i, name := range cut(v, at, v.s.Edge.Interfaces, maxInterfaces, "interfaces") {
 		if wrong := interfaceProblem(name); wrong != "" {
 			v.add(at.index(i), "%s", wrong)
 		}
@@ -132,8 +136,8 @@ func (v *validator) edge() {
 
 func (v *validator) edgeAddresses() {
 	at := path("edge").field("addresses")
+	v.s.Edge.Addresses = cut(v, at, v.s.Edge.Addresses, maxAddresses, "addresses")
 	addresses := v.s.Edge.Addresses
-	v.atMost(at, len(addresses), maxAddresses, "addresses")
 	if len(v.s.Services) > 0 && len(addresses) == 0 {
 		v.add(at, "is empty, so no client can reach a service; write the addresses that clients dial")
 	}
@@ -144,7 +148,7 @@ func (v *validator) edgeAddresses() {
 		if r, special := p.special(); special {
 			v.add(at.index(i), "%q has %s addresses (%s), which clients cannot dial; write an address of the box", p, r.What, r.Prefix)
 		}
-		for j, other := range v.edges[:min(i, len(v.edges))] {
+		for j, other := range addresses[:i] {
 			if other.Overlaps(p.Prefix) {
 				v.add(at.index(i), "%q overlaps with %q (%s); keep one of them", p, other, at.index(j))
 				break
@@ -155,12 +159,12 @@ func (v *validator) edgeAddresses() {
 
 func (v *validator) management() {
 	at := path("management").field("networks")
-	v.atMost(at, len(v.s.Management.Networks), maxNetworks, "networks")
+	v.s.Management.Networks = cut(v, at, v.s.Management.Networks, maxNetworks, "networks")
 	for i, p := range v.s.Management.Networks {
 		if !v.sound(at.index(i), p) {
 			continue
 		}
-		for j, edge := range v.edges {
+		for j, edge := range v.s.Edge.Addresses {
 			if edge.Overlaps(p.Prefix) {
 				v.add(at.index(i), "%q overlaps with the edge address %q (%s); clients must not be able to manage the box, so keep the two apart",
 					p, edge, path("edge").field("addresses").index(j))
@@ -172,8 +176,7 @@ func (v *validator) management() {
 
 func (v *validator) dns() {
 	at := path("dns").field("servers")
-	v.atMost(at, len(v.s.DNS.Servers), maxServers, "servers")
-	for i, server := range v.s.DNS.Servers {
+	for i, server := range cut(v, at, v.s.DNS.Servers, maxServers, "servers") {
 		addr := netip.AddrPort(server).Addr()
 		if !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() || addr.Is4In6() {
 			v.add(at.index(i), "%q is not the address of one DNS server; write it like \"192.0.2.53\" or \"192.0.2.53:5353\"", addr)

@@ -7,7 +7,7 @@ import (
 
 func (v *validator) pools() {
 	at := path("pools")
-	v.atMost(at, len(v.s.Pools), maxPools, "pools")
+	v.s.Pools = cut(v, at, v.s.Pools, maxPools, "pools")
 	seen := map[string]path{}
 	origins := 0
 	for i, p := range v.s.Pools {
@@ -124,14 +124,14 @@ func (v *validator) originAddress(at path, o Origin, addr netip.Addr) {
 		v.add(at, "%q is special (%s, %s) and cannot be an origin; write the address of the server behind the box", addr, r.What, r.Prefix)
 		return
 	}
-	for i, edge := range v.edges {
+	for i, edge := range v.s.Edge.Addresses {
 		if edge.Contains(addr) {
 			v.add(at, "%q is an edge address (%s), so the origin is the box itself and sessions would run in a circle; write the address of the server behind the box",
 				addr, path("edge").field("addresses").index(i))
 			return
 		}
 	}
-	for i, network := range v.s.Management.Networks[:min(len(v.s.Management.Networks), maxNetworks)] {
+	for i, network := range v.s.Management.Networks {
 		if network.Contains(addr) {
 			v.add(at, "%q is in a management network (%s), where no origin may be; move the origin or make that network narrower",
 				addr, path("management").field("networks").index(i))

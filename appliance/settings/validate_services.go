@@ -7,7 +7,7 @@ import (
 
 func (v *validator) services() {
 	at := path("services")
-	v.atMost(at, len(v.s.Services), maxServices, "services")
+	v.s.Services = cut(v, at, v.s.Services, maxServices, "services")
 	pools := map[string]int{}
 	for i, p := range v.s.Pools {
 		if _, taken := pools[p.Name]; !taken {
@@ -43,15 +43,16 @@ func (v *validator) service(at path, s Service, pools map[string]int) {
 	v.serviceLimits(at.field("limits"), s.Limits)
 }
 
-// serviceAddresses takes no notice of the addresses that are the edge's by default: those are judged there. Where the
-// edge has too many, comparing them with those of each service would take minutes.
+// serviceAddresses takes no notice of the addresses that are the edge's by default: those are judged there.
 func (v *validator) serviceAddresses(at path, s Service) {
-	if len(v.s.Edge.Addresses) > maxAddresses || slices.Equal(s.Addresses, v.s.Edge.Addresses) {
+	edge := v.s.Edge.Addresses
+	addresses := s.Addresses[:min(len(s.Addresses), maxAddresses)] // as the edge's were cut; maxRoutes reports too many
+	if slices.Equal(addresses, edge) {
 		return
 	}
-	edgeIsSound := !slices.ContainsFunc(v.edges, func(p Prefix) bool { return p.wrong() != "" })
-	for i, p := range s.Addresses {
-		if v.sound(at.index(i), p) && edgeIsSound && !p.within(v.edges) {
+	edgeIsSound := !slices.ContainsFunc(edge, func(p Prefix) bool { return p.wrong() != "" })
+	for i, p := range addresses {
+		if v.sound(at.index(i), p) && edgeIsSound && !p.within(edge) {
 			v.add(at.index(i), "%q is not within the edge addresses; add it there first, or leave addresses out to take all of them", p)
 		}
 	}
@@ -107,11 +108,10 @@ func (v *validator) headers(at path, s Service) {
 
 // upstreams may claim any client address, so they are listed narrowly and checked to be of use.
 func (v *validator) upstreams(at path, s Service) {
-	v.atMost(at, len(s.Upstreams), maxUpstreams, "networks")
 	if len(s.Upstreams) > 0 && !slices.Contains(s.Protocols, "tcp") {
 		v.add(at, "is given, but only tcp sessions begin with a PROXY header of an upstream; add tcp to the protocols or leave upstreams out")
 	}
-	for i, p := range s.Upstreams {
+	for i, p := range cut(v, at, s.Upstreams, maxUpstreams, "networks") {
 		if !v.sound(at.index(i), p) {
 			continue
 		}
