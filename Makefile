@@ -1,0 +1,53 @@
+# The targets, each of which installs what it needs and is quick when nothing is missing.
+
+version := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+root := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+lint := build/tools/golangci-lint-2.15.0
+
+export CGO_ENABLED ?= 0
+
+.PHONY: help run test build bench lint fuzz e2e clean
+
+help:
+	@echo 'make run    a whole network on this machine: client, box, origin; Ctrl-C removes it'
+	@echo 'make test   every test that needs neither GPU nor KVM'
+	@echo 'make build  build/breakwater'
+	@echo 'make bench  the user path next to haproxy and nginx; a table and build/bench.json'
+	@echo 'make lint   style, and the import table'
+	@echo 'make e2e    the end-to-end tests only'
+	@echo 'make fuzz   every fuzz target for FUZZTIME (30s)'
+	@echo 'make clean  removes build/'
+
+run: build
+	@test/tools/setup run
+	@exec $(root) build/breakwater lab
+
+build:
+	@mkdir -p build
+	go build -trimpath -ldflags '-s -w -X main.version=$(version)' -o build/breakwater ./cmd/breakwater
+
+test: build
+	@test/tools/setup test
+	@CGO_ENABLED=1 go run ./test/tally
+
+e2e: build
+	@test/tools/setup test
+	@CGO_ENABLED=1 go run ./test/tally 'end to end'
+
+bench: build
+	@test/tools/setup test
+	@$(root) go run ./test/bench
+
+lint: $(lint)
+	@$(lint) run
+
+$(lint):
+	@mkdir -p build/tools
+	@GOBIN=$(CURDIR)/build/tools go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	@mv build/tools/golangci-lint $@
+
+fuzz:
+	@test/tools/fuzz $(FUZZTIME)
+
+clean:
+	rm -rf build

@@ -1,0 +1,67 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+)
+
+// certificateFile is where control keeps the API's certificate, in its state directory.
+var certificateFile = filepath.Join(controlDir, "certificate.pem")
+
+// applyDocument makes doc the current revision, which control answers when edge runs it, and creates a token.
+func applyDocument(ctx context.Context, c Config, doc document) (Access, error) {
+	access := Access{URL: "https://" + c.Listen, Certificate: certificateFile, Socket: controlSocket}
+	reason := url.Values{"reason": {"the lab begins"}}
+	if err := call(ctx, http.MethodPut, "/api/v1/settings?"+reason.Encode(), doc.text, nil); err != nil {
+		return access, fmt.Errorf("apply the settings: %w", err)
+	}
+	var token struct {
+		Secret string `json:"secret"`
+	}
+	if err := call(ctx, http.MethodPost, "/api/v1/tokens", []byte(`{"name":"lab"}`), &token); err != nil {
+		return access, fmt.Errorf("create a token: %w", err)
+	}
+	access.Token = token.Secret
+	return access, nil
+}
+
+// call asks control over its socket, which whoever may open it is an admin on.
+func call(ctx context.Context, method, path string, body []byte, answer any) error {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", controlSocket)
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	// The host is for the HTTP header only.
+	req, err := http.NewRequestWithContext(ctx, method, "http://lab"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read from
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= http.StatusBadRequest {
+		var problem struct{ Title, Detail string }
+		if json.Unmarshal(text, &problem) != nil || problem.Detail == "" {
+			return fmt.Errorf("%s: %s", resp.Status, bytes.TrimSpace(text))
+		}
+		return fmt.Errorf("%s: %s", problem.Title, problem.Detail)
+	}
+	if answer == nil {
+		return nil
+	}
+	return json.Unmarshal(text, answer)
+}

@@ -1,0 +1,122 @@
+// Command tally runs the stages of `make test`, says where the time goes, and closes with the line
+//
+//	N passed, N failed
+//
+// A stage is a check, which passes or fails as a whole, or a `go test -json`, whose tests are counted one by one,
+// each name once, whatever the number of stages it ran in. A package that does not build or dies counts as a
+// failed test, and so does a stage of tests that runs none. The exit status is 1 when anything failed.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// stage is one command of the run.
+type stage struct {
+	name  string
+	tests bool // the command is a go test -json
+	args  []string
+}
+
+// stages are in the order in which they tell most for the least time. Tests that need root are those with the build
+// tag e2e; they run one package at a time, because there is one lab on a machine.
+func stages(privileged []string) []stage {
+	end := []string{"go", "test", "-json", "-tags", "e2e", "-count=1", "-p=1", "-timeout=30m"}
+	if os.Geteuid() != 0 {
+		end = append(end, "-exec", "sudo -E")
+	}
+	return []stage{
+		{"vet", false, []string{"go", "vet", "-tags", "e2e", "./..."}},
+		{"lint", false, []string{"make", "-s", "lint"}},
+		{"unit, race and fuzz replay", true, []string{"go", "test", "-json", "-race", "-shuffle=on", "./..."}},
+		{"end to end", true, append(end, privileged...)},
+	}
+}
+
+func main() {
+	privileged, err := packagesTagged("e2e")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tally:", err)
+		os.Exit(1)
+	}
+	t := newTally()
+	var times strings.Builder
+	for _, s := range stages(privileged) {
+		start := time.Now()
+		t.run(s)
+		fmt.Fprintf(&times, "%7.1f s  %s\n", time.Since(start).Seconds(), s.name)
+	}
+	fmt.Printf("\nWhere the time went:\n%s%s\n", times.String(), t.slowest(5))
+	fmt.Println(t.line())
+	if t.failed() > 0 {
+		os.Exit(1)
+	}
+}
+
+// run carries out one stage, and prints what it says when it fails.
+func (t *tally) run(s stage) {
+	fmt.Printf("%s: %s\n", s.name, strings.Join(s.args, " "))
+	cmd := exec.Command(s.args[0], s.args[1:]...)
+	if !s.tests {
+		out, err := cmd.CombinedOutput()
+		t.check(s.name, err == nil)
+		if err != nil {
+			fmt.Printf("%s%s: %v\n", out, s.name, err)
+		}
+		return
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.check(s.name, false)
+		return
+	}
+	if err := cmd.Start(); err != nil {
+		fmt.Println(err)
+		t.check(s.name, false)
+		return
+	}
+	before := t.failed()
+	ran := t.read(out, os.Stdout)
+	if err := cmd.Wait(); (err != nil && t.failed() == before) || ran == 0 {
+		fmt.Printf("%s%s: %d tests, %v\n", stderr.Bytes(), s.name, ran, err)
+		t.check(s.name, false)
+	}
+}
+
+// packagesTagged lists the folders with test files of a build tag.
+func packagesTagged(tag string) ([]string, error) {
+	var dirs []string
+	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (path == "build" || path == "node_modules" || strings.HasPrefix(path, ".git")) {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		dir := "./" + filepath.Dir(path)
+		known := len(dirs) > 0 && dirs[len(dirs)-1] == dir
+		if !known && bytes.HasPrefix(text, []byte("//go:build "+tag+"\n")) {
+			dirs = append(dirs, dir)
+		}
+		return nil
+	})
+	if err == nil && len(dirs) == 0 {
+		err = fmt.Errorf("find no test with the build tag %s", tag)
+	}
+	return dirs, err
+}
