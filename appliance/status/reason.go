@@ -41,6 +41,7 @@ const (
 	Oversize
 	NoSourcePort
 	BadSPP
+	Congested
 	OutOfFiles
 	Internal
 	ReasonCount // how many there are; not a reason
@@ -86,6 +87,7 @@ var reasons = [ReasonCount]struct {
 	Oversize:           {"oversize", 641},
 	NoSourcePort:       {"no-source-port", 642},
 	BadSPP:             {"bad-spp", 643},
+	Congested:          {"congested", 644},
 	OutOfFiles:         {"out-of-files", 650},
 	Internal:           {"internal", 500},
 }

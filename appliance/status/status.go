@@ -101,7 +101,8 @@ type Session struct {
 // EventType tells the two events of a session apart.
 type EventType string
 
-// The event types. Each session and flow has exactly one of each, also when it was refused: then both at once.
+// The event types. Each session and flow has exactly one of each. A TCP client that was refused has both at once; a
+// refused datagram is only counted, as a flood of them would otherwise become a flood of events.
 const (
 	Connect    EventType = "connect"
 	Disconnect EventType = "disconnect"

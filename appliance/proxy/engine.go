@@ -1,0 +1,282 @@
+// Package proxy is the user path: it takes what steering brings to its transparent sockets and carries it to origins.
+//
+// One reactor a core (worker.go) owns four listeners, its TCP sessions (session.go, relay.go) and its UDP flows
+// (flow.go); nothing is shared between cores but counters and the table of services, which Apply replaces as a whole:
+//
+//	engine, err := proxy.New(proxy.Options{Pools: pools, Port: steering.ListenPort, Transparent: true})
+//	go engine.Run(ctx)
+//	err = engine.Apply(plan)
+//
+// Invariants: a session or flow belongs to one worker and is touched by no other goroutine. It keeps the service it
+// began with, so no change of settings disturbs it. Every end and every drop is counted under one status.Reason.
+// Where a client goes is decided by the plan alone, never by what the client asks for.
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"breakwater/appliance/origin"
+	"breakwater/appliance/plan"
+	"breakwater/appliance/status"
+)
+
+// Options are what an Engine needs.
+type Options struct {
+	Pools *origin.Set
+	// Port is where TPROXY brings everything, on the loopback addresses.
+	Port uint16
+	// Transparent sockets take connections for foreign addresses. It needs CAP_NET_ADMIN.
+	Transparent bool
+	// Workers is the number of reactors. 0: one a core.
+	Workers int
+}
+
+// Engine is the user path.
+type Engine struct {
+	options Options
+	started time.Time
+	workers []*worker
+	table   atomic.Pointer[table]
+	events  events
+
+	openSessions, openFlows atomic.Int64
+	files                   int64 // how many descriptors sessions and flows may have
+	sourcePorts             quarantine
+
+	mu    sync.Mutex
+	stats map[string]*serviceStats // by service name; kept for ever, so that counters only grow
+	limit plan.Limits              // as in force
+}
+
+const (
+	// reservedFiles are for listeners, pipes, reply sockets, health checks and the control socket.
+	reservedFiles = 512
+	// filesOfSession and filesOfFlow are their descriptors.
+	filesOfSession, filesOfFlow = 2, 1
+)
+
+// New opens the listeners. Nothing is accepted before Run, and everything refused before Apply.
+func New(o Options) (*Engine, error) {
+	if o.Workers == 0 {
+		o.Workers = runtime.NumCPU()
+	}
+	e := &Engine{options: o, started: time.Now(), stats: make(map[string]*serviceStats), files: fileBudget()}
+	e.table.Store(newTable(&plan.Plan{}, o.Pools.Pool, e.serviceStats))
+	for n := range o.Workers {
+		w, err := newWorker(e, n)
+		if err != nil {
+			e.close()
+			return nil, err
+		}
+		e.workers = append(e.workers, w)
+		if err := w.listen(o.Port, o.Transparent); err != nil {
+			e.close()
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// fileBudget is how many descriptors sessions and flows may have. Go has raised the soft limit to the hard one.
+func fileBudget() int64 {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return 1024 - reservedFiles
+	}
+	return max(64, int64(min(limit.Cur, 1<<30))-reservedFiles) //nolint:gosec // bounded
+}
+
+// Run turns the workers until ctx ends. Sessions and flows that are left then end as shutdown.
+func (e *Engine) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	stop := make([]bool, len(e.workers)) // each is read and written by its worker alone
+	for i, w := range e.workers {
+		running.Go(func() { w.run(&stop[i]) })
+	}
+	<-ctx.Done()
+	for i, w := range e.workers {
+		w.do(func() {
+			w.stopListening()
+			w.endAll()
+			stop[i] = true
+		})
+	}
+	running.Wait()
+	e.close()
+	return nil
+}
+
+// endAll ends every session and flow of the worker.
+func (w *worker) endAll() {
+	for n := range w.sessions.blocks {
+		w.sessions.each(n, func(_ uint32, s *session) { s.finish(status.Shutdown, abort) })
+	}
+	for n := range w.flows.blocks {
+		w.flows.each(n, func(_ uint32, f *flow) { w.endFlow(f, status.Shutdown) })
+	}
+}
+
+func (e *Engine) close() {
+	for _, w := range e.workers {
+		w.stopListening()
+		w.close()
+	}
+}
+
+// Drain stops accepting and waits until every session and flow has ended, or ctx has.
+func (e *Engine) Drain(ctx context.Context) {
+	for _, w := range e.workers {
+		w.do(w.stopListening)
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for e.openSessions.Load()+e.openFlows.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Apply puts the services of p in force for new sessions and flows. The pools must know the pools of p already.
+func (e *Engine) Apply(p *plan.Plan) error {
+	for _, pool := range p.Pools {
+		if e.options.Pools.Pool(pool.Name) == nil {
+			return fmt.Errorf("pool %s has no origins to choose from", pool.Name)
+		}
+	}
+	lowered := *p
+	lowered.Limits = e.lower(p.Limits)
+	e.table.Store(newTable(&lowered, e.options.Pools.Pool, e.serviceStats))
+	e.mu.Lock()
+	e.limit = lowered.Limits
+	e.mu.Unlock()
+	return nil
+}
+
+// lower bounds the limits by the file descriptors. Sessions and flows may each have at most half of them, so that a
+// flood of one leaves room for the other.
+func (e *Engine) lower(l plan.Limits) plan.Limits {
+	bound := func(wish int, files int64) int {
+		most := int(e.files / 2 / files)
+		if wish <= 0 {
+			return most
+		}
+		return min(wish, int(e.files/files))
+	}
+	l.MaxSessions, l.MaxFlows = bound(l.MaxSessions, filesOfSession), bound(l.MaxFlows, filesOfFlow)
+	return l
+}
+
+func (e *Engine) sessionsFull(limit int) bool {
+	open := e.openSessions.Load()
+	return open >= int64(limit) || e.filesLeft() < filesOfSession
+}
+
+func (e *Engine) flowsFull(limit int) bool {
+	return e.openFlows.Load() >= int64(limit) || e.filesLeft() < filesOfFlow
+}
+
+func (e *Engine) filesLeft() int64 {
+	return e.files - filesOfSession*e.openSessions.Load() - filesOfFlow*e.openFlows.Load()
+}
+
+// serviceStats gives the counters of a service.
+func (e *Engine) serviceStats(name string) *serviceStats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.stats[name]
+	if s == nil {
+		s = &serviceStats{name: name, shards: make([]serviceShard, e.options.Workers)}
+		e.stats[name] = s
+	}
+	return s
+}
+
+// clock is the workers' clock: ns since the engine started, never 0.
+func (e *Engine) clock() int64 { return int64(time.Since(e.started)) + 1 }
+
+// Status fills in what the user path knows.
+func (e *Engine) Status(into *status.Edge) {
+	t := e.table.Load()
+	into.Services = make([]status.Service, 0, len(t.services))
+	for _, s := range t.services {
+		into.Services = append(into.Services, s.stats.status())
+	}
+	into.Reasons = sumReasons(e.workers)
+	into.Events = status.EventCounters{Sent: e.events.sent.Load(), Lost: e.events.lost.Load()}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	into.Limits = e.limit
+}
+
+// Sessions copies the sessions and flows that keep wants, at most limit (0: all). Workers are asked block by block,
+// so that traffic goes on in between.
+func (e *Engine) Sessions(limit int, keep func(*status.Session) bool) []status.Session {
+	list := []status.Session{}
+	add := func(r status.Session) {
+		if (limit == 0 || len(list) < limit) && keep(&r) {
+			list = append(list, r)
+		}
+	}
+	for _, w := range e.workers {
+		for n, more := 0, true; more && (limit == 0 || len(list) < limit); n++ {
+			more = false
+			w.ask(func() { more = w.copyBlock(n, add) })
+		}
+	}
+	return list
+}
+
+// copyBlock copies block n of sessions and of flows, and reports whether there is another.
+func (w *worker) copyBlock(n int, add func(status.Session)) bool {
+	if n < len(w.sessions.blocks) {
+		w.sessions.each(n, func(_ uint32, s *session) { add(s.record()) })
+	}
+	if n < len(w.flows.blocks) {
+		w.flows.each(n, func(_ uint32, f *flow) { add(w.flowRecord(f)) })
+	}
+	return n+1 < max(len(w.sessions.blocks), len(w.flows.blocks))
+}
+
+// Kill ends a session with RST to both sides, or forgets a flow, and reports whether there was one.
+func (e *Engine) Kill(id status.ID) bool {
+	found := false
+	for _, w := range e.workers {
+		w.ask(func() { found = found || w.kill(id) })
+	}
+	return found
+}
+
+func (w *worker) kill(id status.ID) bool {
+	found := false
+	for n := range w.sessions.blocks {
+		w.sessions.each(n, func(_ uint32, s *session) {
+			if s.id == id {
+				s.finish(status.Killed, abort)
+				found = true
+			}
+		})
+	}
+	for n := range w.flows.blocks {
+		w.flows.each(n, func(_ uint32, f *flow) {
+			if f.id == id {
+				w.endFlow(f, status.Killed)
+				found = true
+			}
+		})
+	}
+	return found
+}
+
+// Events gives every event from now on, and a function that ends it. A reader that is too slow loses events; the
+// losses are counted in status.
+func (e *Engine) Events() (<-chan status.Event, func()) { return e.events.subscribe() }
