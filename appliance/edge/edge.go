@@ -1,0 +1,267 @@
+// Package edge is the data plane process: it takes a whole plan, applies it to origins, the user path and steering,
+// and reports what it sees. It knows the order of things and no protocol.
+//
+//	err := edge.Run(ctx, edge.Options{Socket: "/run/breakwater/edge.sock", State: "/var/lib/breakwater/edge", Log: log})
+//
+// A plan is in force as a whole or not at all: when a part refuses it, the former plan is put back and the refusal is
+// the answer. The plan in force is also kept in a file, so that edge comes back without control.
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"breakwater/appliance/health"
+	"breakwater/appliance/origin"
+	"breakwater/appliance/plan"
+	"breakwater/appliance/proxy"
+	"breakwater/appliance/status"
+	"breakwater/appliance/steering"
+)
+
+// Options are what an edge process is started with.
+type Options struct {
+	Socket  string        // unix socket that control talks to; owner and group only
+	State   string        // directory of the plan in force
+	Drain   time.Duration // how long sessions may go on after the end was asked for
+	Version string
+	Log     *slog.Logger
+}
+
+const (
+	// checkEvery is how often the kernel is compared with the plan: drift is repaired within 10 s.
+	checkEvery = 5 * time.Second
+	planFile   = "plan.json"
+)
+
+// Edge is the data plane.
+type Edge struct {
+	options    Options
+	started    time.Time
+	conditions health.Set
+	pools      *origin.Set
+	engine     *proxy.Engine
+	steering   *steering.Steering
+
+	mu      sync.Mutex // serialises apply, and guards what follows
+	current *plan.Plan // nil: none yet
+	print   string     // its fingerprint
+	kernel  status.Steering
+}
+
+// Run serves until ctx ends, then drains for Options.Drain. Steering stays in place: without listeners TPROXY drops
+// what arrives, and the next edge finds everything ready.
+func Run(ctx context.Context, o Options) error {
+	e, err := open(o)
+	if err != nil {
+		return err
+	}
+	listener, err := listenUnix(o.Socket)
+	if err != nil {
+		return err
+	}
+	engineCtx, stopEngine := context.WithCancel(context.Background())
+	defer stopEngine()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return e.pools.Run(engineCtx) })
+	group.Go(func() error { return e.engine.Run(engineCtx) })
+	e.restore()
+	group.Go(func() error { return e.serve(ctx, listener) })
+	group.Go(func() error { return e.watch(ctx) })
+	group.Go(func() error {
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.Background(), o.Drain)
+		defer cancel()
+		e.engine.Drain(drain)
+		stopEngine()
+		return nil
+	})
+	return group.Wait()
+}
+
+func open(o Options) (*Edge, error) {
+	if err := os.MkdirAll(o.State, 0o700); err != nil {
+		return nil, fmt.Errorf("make the state directory: %w", err)
+	}
+	e := &Edge{options: o, started: time.Now()}
+	e.pools = origin.New(o.Log, &e.conditions)
+	var err error
+	if e.steering, err = steering.New(o.Log); err != nil {
+		return nil, err
+	}
+	e.engine, err = proxy.New(proxy.Options{Pools: e.pools, Port: steering.ListenPort, Transparent: true})
+	if err != nil {
+		return nil, fmt.Errorf("open the transparent listeners: %w", err)
+	}
+	return e, nil
+}
+
+// restore applies the plan of the former edge. One that cannot be applied any more is left for control to replace.
+func (e *Edge) restore() {
+	data, err := os.ReadFile(filepath.Join(e.options.State, planFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var p plan.Plan
+	if err == nil {
+		err = json.Unmarshal(data, &p)
+	}
+	if err == nil {
+		err = e.Apply(&p)
+	}
+	if err != nil {
+		e.options.Log.Error("restore the last plan", "err", err)
+		e.conditions.Raise(health.Condition{
+			Code: "plan-not-restored", Severity: health.Critical, Title: "The last plan could not be put in force again",
+			Detail: fmt.Sprintf("%v. Nothing is proxied until control sends a plan.", err),
+		})
+	}
+}
+
+// Apply puts p in force, or keeps the former plan and says why.
+func (e *Edge) Apply(p *plan.Plan) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.apply(p); err != nil {
+		if e.current == nil {
+			return err
+		}
+		if back := e.apply(e.current); back != nil {
+			return fmt.Errorf("%w; and going back to revision %d: %w", err, e.current.Revision, back)
+		}
+		return err
+	}
+	e.current, e.print = p, p.Fingerprint()
+	e.kernel.Checked = time.Now()
+	e.conditions.Clear("plan-not-restored", "")
+	if err := e.keep(p); err != nil {
+		// In force, but a restart of edge would need control: worth a condition, not a refusal.
+		e.conditions.Raise(health.Condition{
+			Code: "plan-not-kept", Severity: health.Warning, Title: "The plan in force could not be written to disk",
+			Detail: err.Error() + ". A restart of edge needs control to send it again.",
+		})
+		return nil
+	}
+	e.conditions.Clear("plan-not-kept", "")
+	e.options.Log.Info("plan in force", "rev", p.Revision, "services", len(p.Services))
+	return nil
+}
+
+// apply opens the new before closing the old: origins are known before the proxy chooses among them, and the proxy
+// knows its services before packets are brought to it.
+func (e *Edge) apply(p *plan.Plan) error {
+	own, err := steering.LocalAddresses()
+	if err != nil {
+		return fmt.Errorf("list the box's own addresses: %w", err)
+	}
+	if err := e.pools.Apply(p, own); err != nil {
+		return err
+	}
+	if err := e.engine.Apply(p); err != nil {
+		return err
+	}
+	return e.steering.Apply(p.Steering)
+}
+
+// keep writes the plan in force, whole or not at all.
+func (e *Edge) keep(p *plan.Plan) error {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("encode plan: %w", err)
+	}
+	file, err := os.CreateTemp(e.options.State, planFile+".*")
+	if err != nil {
+		return fmt.Errorf("keep plan: %w", err)
+	}
+	defer func() { _ = os.Remove(file.Name()) }()
+	_, err = file.Write(data)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("keep plan: %w", err)
+	}
+	return os.Rename(file.Name(), filepath.Join(e.options.State, planFile))
+}
+
+// watch repairs drift of the kernel's state and probes the return paths, until ctx ends.
+func (e *Edge) watch(ctx context.Context) error {
+	check, probe := time.NewTicker(checkEvery), time.NewTicker(probeEvery)
+	defer check.Stop()
+	defer probe.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-check.C:
+			e.check()
+		case <-probe.C:
+			e.probe(ctx)
+		}
+	}
+}
+
+func (e *Edge) check() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.current == nil {
+		return
+	}
+	repaired, err := e.steering.Check()
+	if err != nil {
+		e.conditions.Raise(health.Condition{
+			Code: "steering", Severity: health.Critical, Title: "Packets may not reach the proxy",
+			Detail: err.Error() + ". It is tried again every few seconds.",
+		})
+		return
+	}
+	e.conditions.Clear("steering", "")
+	e.kernel.Checked = time.Now()
+	if len(repaired) > 0 {
+		e.kernel.Repairs += uint64(len(repaired))
+		e.options.Log.Warn("put back what was missing in the kernel", "missing", repaired)
+	}
+}
+
+// Status is what edge sees now.
+func (e *Edge) Status() status.Edge {
+	e.mu.Lock()
+	s := status.Edge{Version: e.options.Version, Started: e.started, Plan: e.print, Steering: e.kernel}
+	if e.current != nil {
+		s.Revision = e.current.Revision
+	}
+	e.mu.Unlock()
+	e.engine.Status(&s)
+	s.Pools = e.pools.Status()
+	s.Conditions = e.conditions.List()
+	return s
+}
+
+// transparentPools are the pools that some service uses with the client's address as packet source.
+func transparentPools(p *plan.Plan) []string {
+	var names []string
+	for _, s := range p.Services {
+		if s.Transparent {
+			names = append(names, p.Pools[s.Pool].Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func addrPort(text string, port uint16) (netip.AddrPort, bool) {
+	if ap, err := netip.ParseAddrPort(text); err == nil {
+		return ap, true
+	}
+	addr, err := netip.ParseAddr(text)
+	return netip.AddrPortFrom(addr, port), err == nil
+}
