@@ -116,7 +116,7 @@ func inputChain(f family) chain {
 		marked() + " " + ourSock + " -j RETURN",
 		marked() + " -j DROP",
 		"-m set ! --match-set " + f.set(setEdge) + " dst -j RETURN",
-		icmp(f) + " -j " + chainICMP,
+		icmp(f) + " -g " + chainICMP,
 		notSYN + " " + inSet(f, setOwn) + " -m socket -j RETURN",
 		"-p udp " + inSet(f, setOwn) + " -m socket -j RETURN",
 		"-j DROP",
