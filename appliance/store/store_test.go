@@ -129,11 +129,11 @@ func TestTokens(t *testing.T) {
 	if want := (Token{"ci", RoleAdmin, time.Unix(9, 0).UTC()}); err != nil || got != want {
 		t.Errorf("Authenticate: got %+v, %v, want %+v", got, err, want)
 	}
-	if _, _, err := s.CreateToken("ci", time.Now()); err == nil {
-		t.Error("a second token with the same name was made")
+	if _, _, err := s.CreateToken("ci", time.Now()); !errors.Is(err, ErrTokenExists) {
+		t.Errorf("a second token with the same name: got %v, want ErrTokenExists", err)
 	}
-	if _, _, err := s.CreateToken("../x", time.Now()); err == nil {
-		t.Error("a token with the name ../x was made")
+	if _, _, err := s.CreateToken("../x", time.Now()); !errors.Is(err, ErrTokenName) {
+		t.Errorf("a token with the name ../x: got %v, want ErrTokenName", err)
 	}
 	for _, wrong := range []string{"", secret[:len(secret)-1], secret + "0", strings.ToUpper(secret)} {
 		if _, err := s.Authenticate(wrong); !errors.Is(err, ErrNotFound) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"regexp"
 	"time"
@@ -17,6 +18,12 @@ const tokenPrefix = "breakwater_"
 
 // RoleAdmin may do everything. It is the only role yet.
 const RoleAdmin = "admin"
+
+// Errors of CreateToken.
+var (
+	ErrTokenName   = errors.New("a token's name has 1 to 63 letters, digits, dots, hyphens or underscores and begins with a letter or digit")
+	ErrTokenExists = errors.New("a token with this name exists already")
+)
 
 // tokenName is what a token may be called: the name is shown in tables and is part of a URL.
 var tokenName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$`)
@@ -36,7 +43,7 @@ type storedToken struct {
 // CreateToken makes a token and returns its secret, which is not stored and cannot be shown again.
 func (s *Store) CreateToken(name string, now time.Time) (Token, string, error) {
 	if !tokenName.MatchString(name) {
-		return Token{}, "", fmt.Errorf("a token's name has 1 to 63 letters, digits, dots, hyphens or underscores, and %q does not", name)
+		return Token{}, "", ErrTokenName
 	}
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // documented to never fail
@@ -51,7 +58,7 @@ func (s *Store) CreateToken(name string, now time.Time) (Token, string, error) {
 	err = s.update(func(tx *bolt.Tx) error {
 		bucket := tx.Bucket(bucketTokens)
 		if bucket.Get([]byte(name)) != nil {
-			return fmt.Errorf("a token with the name %q exists already", name)
+			return ErrTokenExists
 		}
 		return bucket.Put([]byte(name), record)
 	})

@@ -1,0 +1,240 @@
+// Package control changes the settings and keeps edge on them. It is what the API calls, and knows no HTTP of its own
+// besides that of the edge socket:
+//
+//	c, err := control.New(control.Options{Store: s, Edge: control.NewEdge("/run/breakwater/edge.sock")})
+//	go c.Run(ctx)
+//	result, err := c.Propose(ctx, document, control.Meta{Author: "anna", Reason: "new pool", Confirm: time.Minute})
+//	err = c.Confirm(ctx, "anna")
+//
+// A change goes one way: validated as a whole, stored as the candidate, compiled, applied by edge, committed as a
+// revision. Whatever fails on the way, edge runs the current revision again and the store says so. A change that waits
+// for its confirmation is the candidate until then; nobody confirming it, it is reverted, also after a crash.
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"breakwater/appliance/compile"
+	"breakwater/appliance/health"
+	"breakwater/appliance/plan"
+	"breakwater/appliance/settings"
+	"breakwater/appliance/store"
+)
+
+const (
+	// MinConfirm and MaxConfirm bound how long a change waits for its confirmation.
+	MinConfirm = 5 * time.Second
+	MaxConfirm = 24 * time.Hour
+)
+
+// Revision is a committed settings document.
+type Revision = store.Revision
+
+// Token lets its bearer use the API.
+type Token = store.Token
+
+// Options are what a Control is made of.
+type Options struct {
+	Store   *store.Store
+	Report  store.Report // of opening the store
+	Edge    *Edge
+	Log     *slog.Logger     // nil: none
+	Now     func() time.Time // nil: time.Now
+	Version string           // of this program, for the status
+}
+
+// Control is the one place where settings change. It is safe for concurrent use.
+type Control struct {
+	store      *store.Store
+	edge       *Edge
+	log        *slog.Logger
+	now        func() time.Time
+	version    string
+	started    time.Time
+	conditions health.Set
+
+	changing sync.Mutex // one change at a time; taken before mu
+	wake     chan struct{}
+
+	mu      sync.Mutex
+	wanted  *plan.Plan // what edge should run; nil: nothing was ever set, leave edge alone
+	pending *Pending
+}
+
+// Pending is a candidate that edge runs and that waits for its confirmation.
+type Pending struct {
+	Base     uint64    `json:"base"` // the revision that a revert brings back; 0: none
+	Author   string    `json:"author"`
+	Reason   string    `json:"reason"`
+	Since    time.Time `json:"since"`
+	Deadline time.Time `json:"deadline"`
+}
+
+// New reads the store and takes up what a crash or restart interrupted: a candidate inside its window goes on waiting,
+// any other is dropped. Nothing reaches edge before Run or Propose.
+func New(o Options) (*Control, error) {
+	c := &Control{store: o.Store, edge: o.Edge, log: o.Log, now: o.Now, version: o.Version, wake: make(chan struct{}, 1)}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	c.started = c.now()
+	c.reportStore(o.Report)
+	if err := c.resume(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// resume decides what edge should run.
+func (c *Control) resume() error {
+	candidate, err := c.store.Candidate()
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return c.wantCurrent()
+	case err != nil:
+		return err
+	case c.remaining(candidate) <= 0:
+		return c.drop(candidate)
+	}
+	p, err := planOf(candidate.Base+1, candidate.Document)
+	if err != nil {
+		c.log.Error("the candidate cannot be used", "err", err)
+		return c.drop(candidate)
+	}
+	c.want(&p, pendingOf(candidate))
+	c.log.Info("a candidate goes on waiting for its confirmation", "deadline", candidate.Deadline)
+	return nil
+}
+
+// drop forgets a candidate that nobody may confirm any more.
+func (c *Control) drop(candidate store.Candidate) error {
+	c.log.Warn("an unconfirmed candidate is reverted", "rev", candidate.Base, "author", candidate.Author)
+	if err := c.store.ClearCandidate(); err != nil && !errors.Is(err, store.ErrNewer) {
+		return err
+	}
+	return c.wantReverted(candidate.Base)
+}
+
+// remaining is how much of a candidate's window is left. A clock that was set back must not make the window longer
+// than it was.
+func (c *Control) remaining(candidate store.Candidate) time.Duration {
+	if candidate.Deadline.IsZero() {
+		return 0
+	}
+	return min(candidate.Deadline.Sub(c.now()), candidate.Deadline.Sub(candidate.Time))
+}
+
+// wantCurrent makes the newest revision what edge should run.
+func (c *Control) wantCurrent() error {
+	current, err := c.store.Current()
+	if errors.Is(err, store.ErrNotFound) {
+		c.want(nil, nil)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p, err := planOf(current.Number, current.Document)
+	if err != nil {
+		// Edge keeps its own copy of the last plan, so the players are served while an operator reads this.
+		c.conditions.Raise(health.Condition{Code: "settings-unusable", Severity: health.Critical,
+			Title:  fmt.Sprintf("Revision %d cannot be used", current.Number),
+			Detail: fmt.Sprintf("%v. The data plane keeps its last plan. Apply corrected settings or roll back to another revision.", err)})
+		c.want(nil, nil)
+		return nil
+	}
+	c.conditions.Clear("settings-unusable", "")
+	c.want(&p, nil)
+	return nil
+}
+
+// wantReverted brings back revision base; without one, edge must let go of everything that the candidate opened.
+func (c *Control) wantReverted(base uint64) error {
+	if base == 0 {
+		c.want(nothing(), nil)
+		return nil
+	}
+	return c.wantCurrent()
+}
+
+// nothing is the plan of empty settings.
+func nothing() *plan.Plan {
+	p := compile.Compile(0, settings.Settings{})
+	return &p
+}
+
+func (c *Control) want(p *plan.Plan, pending *Pending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wanted, c.pending = p, pending
+}
+
+func (c *Control) wish() (*plan.Plan, *Pending) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wanted, c.pending
+}
+
+// planOf compiles a stored document. Its problems are those of a document that was sound for another version.
+func planOf(number uint64, document []byte) (plan.Plan, error) {
+	s, problems := settings.Read(document)
+	if len(problems) > 0 {
+		return plan.Plan{}, &Invalid{problems}
+	}
+	return compile.Compile(number, s), nil
+}
+
+func pendingOf(candidate store.Candidate) *Pending {
+	return &Pending{candidate.Base, candidate.Author, candidate.Reason, candidate.Time, candidate.Deadline}
+}
+
+// reportStore tells what opening the store brought to light.
+func (c *Control) reportStore(r store.Report) {
+	if r.Damaged != "" {
+		c.conditions.Raise(health.Condition{Code: "store-restored", Severity: health.Warning,
+			Title: "The stored settings were damaged and restored",
+			Detail: fmt.Sprintf("%s. %d revisions were restored from their plain files; API tokens and a change that waited for its confirmation are lost. "+
+				"Create the tokens again and check the disk. The damaged file is kept as %s.", r.Why, r.Restored, r.Damaged)})
+	}
+	for _, name := range r.Unusable {
+		c.conditions.Raise(health.Condition{Code: "revision-lost", Subject: name, Severity: health.Warning,
+			Title: "A revision could not be restored", Detail: "Its plain file is damaged too. Check the disk, then remove the file."})
+	}
+}
+
+// Run keeps edge on what it should run, and reverts a candidate at its deadline, until ctx ends.
+func (c *Control) Run(ctx context.Context) error {
+	keeper := keeper{c: c}
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		c.revertExpired(ctx)
+		keeper.check(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		case <-c.wake:
+		}
+	}
+}
+
+// revertExpired reverts the candidate when its window is over.
+func (c *Control) revertExpired(ctx context.Context) {
+	_, pending := c.wish()
+	if pending == nil || c.now().Before(pending.Deadline) {
+		return
+	}
+	err := c.Revert(ctx, "nobody confirmed it")
+	if err != nil && !errors.Is(err, ErrNothingPending) {
+		c.log.Error("revert the unconfirmed candidate", "err", err)
+	}
+}

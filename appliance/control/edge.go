@@ -1,0 +1,180 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"breakwater/appliance/plan"
+	"breakwater/appliance/status"
+)
+
+const (
+	// applyWait covers opening thousands of sockets and kernel objects on a slow box.
+	applyWait = 20 * time.Second
+	askWait   = 5 * time.Second
+	// maxAnswer bounds what edge may answer: about 400 bytes for each of 100,000 sessions.
+	maxAnswer = 64 << 20
+	maxEvent  = 64 << 10
+)
+
+// ErrUnreachable means that edge did not answer. What it carries goes on.
+var ErrUnreachable = errors.New("the data plane (breakwater edge) does not answer")
+
+// ErrNoSession means that a session ended before, or never was.
+var ErrNoSession = errors.New("there is no such session or flow")
+
+// Refusal is edge saying no, in its words.
+type Refusal struct {
+	Status int    `json:"-"`
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+}
+
+func (r *Refusal) Error() string {
+	switch {
+	case r.Title == "" && r.Detail == "":
+		return "the data plane answered " + strconv.Itoa(r.Status)
+	case r.Detail == "":
+		return r.Title
+	case r.Title == "":
+		return r.Detail
+	}
+	return r.Title + ": " + r.Detail
+}
+
+// Edge is the way to the edge process: HTTP over its unix socket.
+type Edge struct{ client *http.Client }
+
+// NewEdge talks to the edge process that listens on socket. It need not run yet.
+func NewEdge(socket string) *Edge {
+	dialer := &net.Dialer{Timeout: askWait}
+	return &Edge{&http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", socket)
+		},
+		ResponseHeaderTimeout: applyWait,
+		IdleConnTimeout:       time.Minute,
+	}}}
+}
+
+// Apply makes p the plan in force, as a whole. A *Refusal leaves the old plan in force.
+func (e *Edge) Apply(ctx context.Context, p plan.Plan) error {
+	body, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("write plan: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, applyWait)
+	defer cancel()
+	return e.call(ctx, http.MethodPut, "/plan", body, nil)
+}
+
+// Status asks what edge observes.
+func (e *Edge) Status(ctx context.Context) (s status.Edge, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	return s, e.call(ctx, http.MethodGet, "/status", nil, &s)
+}
+
+// SessionQuery narrows a list of sessions. The zero value asks for all.
+type SessionQuery struct {
+	Limit   int    // 0: all
+	Service string // by name
+	Client  string // an address
+}
+
+// Sessions lists sessions and flows.
+func (e *Edge) Sessions(ctx context.Context, q SessionQuery) ([]status.Session, error) {
+	v := url.Values{}
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	if q.Service != "" {
+		v.Set("service", q.Service)
+	}
+	if q.Client != "" {
+		v.Set("client", q.Client)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	list := []status.Session{}
+	return list, e.call(ctx, http.MethodGet, "/sessions?"+v.Encode(), nil, &list)
+}
+
+// Kill ends a session or flow.
+func (e *Edge) Kill(ctx context.Context, id status.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	err := e.call(ctx, http.MethodDelete, "/sessions/"+id.String(), nil, nil)
+	if refusal, ok := errors.AsType[*Refusal](err); ok && refusal.Status == http.StatusNotFound {
+		return ErrNoSession
+	}
+	return err
+}
+
+// Events calls each with every event until ctx ends, each returns an error, or edge closes the stream.
+func (e *Edge) Events(ctx context.Context, each func(status.Event) error) error {
+	response, err := e.do(ctx, http.MethodGet, "/events", nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, maxEvent)
+	for lines.Scan() {
+		var event status.Event
+		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
+			return fmt.Errorf("read event: %w", err)
+		}
+		if err := each(event); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// call asks and reads the answer into answer, unless that is nil.
+func (e *Edge) call(ctx context.Context, method, path string, body []byte, answer any) error {
+	response, err := e.do(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if answer == nil {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(answer); err != nil {
+		return fmt.Errorf("%w: read its answer to %s %s: %w", ErrUnreachable, method, path, err)
+	}
+	return nil
+}
+
+// do returns a response of the 200s; the caller closes its body.
+func (e *Edge) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://edge"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := e.client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	if response.StatusCode/100 == 2 {
+		return response, nil
+	}
+	defer response.Body.Close()
+	refusal := &Refusal{Status: response.StatusCode}
+	// An answer that is not JSON leaves the refusal without words; its status says enough.
+	_ = json.NewDecoder(io.LimitReader(response.Body, maxEvent)).Decode(refusal)
+	return nil, refusal
+}

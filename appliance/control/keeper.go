@@ -1,0 +1,105 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"breakwater/appliance/health"
+	"breakwater/appliance/plan"
+	"breakwater/appliance/status"
+)
+
+// maxBackoff is how long a plan that edge refused, or took without being on it afterwards, waits for its next try.
+const maxBackoff = 30 * time.Second
+
+// keeper compares what edge runs with what it should run. Only Run uses it.
+type keeper struct {
+	c       *Control
+	tried   *plan.Plan // pushed last
+	wait    time.Duration
+	notYet  time.Time
+	reached bool
+}
+
+// check asks edge once and pushes the wanted plan when edge is not on it: edge was restarted, or a push failed before.
+func (k *keeper) check(ctx context.Context) {
+	// A change in progress pushes itself; its plan and the wanted one differ for that moment.
+	if !k.c.changing.TryLock() {
+		return
+	}
+	defer k.c.changing.Unlock()
+	seen, err := k.c.edge.Status(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	k.report(err)
+	wanted, _ := k.c.wish()
+	if err != nil || wanted == nil {
+		return
+	}
+	if runs(seen, *wanted) {
+		k.tried = nil
+		k.c.conditions.Clear("plan-refused", "")
+		return
+	}
+	k.push(ctx, wanted)
+}
+
+// push applies wanted, at once when it is new and with growing pauses while it does not help.
+func (k *keeper) push(ctx context.Context, wanted *plan.Plan) {
+	now := time.Now()
+	if k.tried != wanted {
+		k.tried, k.wait = wanted, time.Second/2
+	} else if now.Before(k.notYet) {
+		return
+	}
+	k.wait = min(2*k.wait, maxBackoff)
+	k.notYet = now.Add(k.wait)
+	err := k.c.edge.Apply(ctx, *wanted)
+	if err != nil {
+		k.c.raiseRefused(err)
+		return
+	}
+	k.c.conditions.Clear("plan-refused", "")
+	k.c.log.Info("edge was not on its plan and got it again", "rev", wanted.Revision)
+}
+
+// report raises and clears the condition of an edge that does not answer, and logs the change only.
+func (k *keeper) report(err error) {
+	if err == nil {
+		k.c.conditions.Clear("edge-unreachable", "")
+		if !k.reached {
+			k.c.log.Info("edge answers")
+		}
+		k.reached = true
+		return
+	}
+	if k.reached {
+		k.c.log.Error("edge does not answer", "err", err)
+	}
+	k.reached = false
+	k.c.raiseUnreachable(err)
+}
+
+// runs tells whether edge is on p. The fingerprint leaves out the revision, so that is compared too.
+func runs(seen status.Edge, p plan.Plan) bool {
+	return seen.Plan == p.Fingerprint() && seen.Revision == p.Revision
+}
+
+func (c *Control) raiseUnreachable(err error) {
+	c.conditions.Raise(health.Condition{Code: "edge-unreachable", Severity: health.Critical,
+		Title:  "The data plane does not answer",
+		Detail: err.Error() + ". Settings cannot change until it answers. Check that breakwater edge runs."})
+}
+
+// raiseRefused tells that edge does not run what it should.
+func (c *Control) raiseRefused(err error) {
+	if errors.Is(err, ErrUnreachable) {
+		c.raiseUnreachable(err)
+		return
+	}
+	c.conditions.Raise(health.Condition{Code: "plan-refused", Severity: health.Critical,
+		Title:  "The data plane refuses the current settings",
+		Detail: err.Error() + ". It keeps its last plan, and the current settings are tried again every 30 seconds. Change the settings or what they need."})
+}

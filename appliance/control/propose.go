@@ -1,0 +1,252 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"breakwater/appliance/compile"
+	"breakwater/appliance/plan"
+	"breakwater/appliance/settings"
+	"breakwater/appliance/store"
+)
+
+// Errors that callers branch on. Those from ErrNotFound on are the store's.
+var (
+	ErrNothingPending = errors.New("no change waits for a confirmation")
+	ErrNotFound       = store.ErrNotFound
+	ErrNoSpace        = store.ErrNoSpace
+	ErrNewer          = store.ErrNewer
+	ErrTokenName      = store.ErrTokenName
+	ErrTokenExists    = store.ErrTokenExists
+)
+
+// Invalid is a document with problems; nothing was applied or stored.
+type Invalid struct{ Problems []settings.Problem }
+
+func (e *Invalid) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = p.String()
+	}
+	return fmt.Sprintf("the settings have %d problems: %s", len(lines), strings.Join(lines, "; "))
+}
+
+// Busy is a change refused because another one waits for its confirmation.
+type Busy struct {
+	Pending Pending
+	Left    time.Duration
+}
+
+func (e *Busy) Error() string {
+	return fmt.Sprintf("a change by %s from %s waits for its confirmation for another %s; confirm it or revert it first",
+		e.Pending.Author, e.Pending.Since.Format(time.DateTime), e.Left.Round(time.Second))
+}
+
+// Stale is a change made for another revision than the current one.
+type Stale struct{ Base, Current uint64 }
+
+func (e *Stale) Error() string {
+	return fmt.Sprintf("the change was made for revision %d, and the current one is %d; look at what changed and try again", e.Base, e.Current)
+}
+
+// NotApplied is a change that edge did not take. The old settings are in force and stored.
+type NotApplied struct{ Err error }
+
+func (e *NotApplied) Error() string {
+	return "the settings were not applied, the old ones stay: " + e.Err.Error()
+}
+func (e *NotApplied) Unwrap() error { return e.Err }
+
+// Meta goes with a document.
+type Meta struct {
+	Author  string
+	Reason  string
+	Confirm time.Duration // how long to wait for Confirm before reverting; 0: committed at once
+	Base    *uint64       // the revision that the change was made for; nil: whatever is current
+}
+
+// Result is what became of a document.
+type Result struct {
+	Revision  uint64   `json:"revision"`  // the current one
+	Unchanged bool     `json:"unchanged"` // the document equals the current one, so no revision was made
+	Pending   *Pending `json:"pending,omitempty"`
+}
+
+// Check returns every problem of a document and, without problems, what it would change.
+func (c *Control) Check(document []byte) ([]settings.Change, []settings.Problem, error) {
+	s, problems := settings.Read(document)
+	if len(problems) > 0 {
+		return nil, problems, nil
+	}
+	current, err := c.currentSettings()
+	if err != nil {
+		return nil, nil, err
+	}
+	return settings.Diff(current, s), nil, nil
+}
+
+// Propose applies a document and commits it, or lets it wait for Confirm. The errors are *Invalid, *Busy, *Stale,
+// *NotApplied and those of the store; after each the settings before are in force.
+func (c *Control) Propose(ctx context.Context, document []byte, m Meta) (Result, error) {
+	s, problems := settings.Read(document)
+	if len(problems) > 0 {
+		return Result{}, &Invalid{problems}
+	}
+	if m.Confirm != 0 && (m.Confirm < MinConfirm || m.Confirm > MaxConfirm) {
+		return Result{}, &Invalid{[]settings.Problem{{Text: fmt.Sprintf("a change can wait %s to %s for its confirmation, not %s", MinConfirm, MaxConfirm, m.Confirm)}}}
+	}
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	defer c.wakeRun()
+	current, err := c.admit(m.Base)
+	if err != nil {
+		return Result{}, err
+	}
+	document = settings.Encode(s)
+	if bytes.Equal(document, current.Document) {
+		return Result{Revision: current.Number, Unchanged: true}, nil
+	}
+	now := c.now()
+	candidate := store.Candidate{Base: current.Number, Author: m.Author, Reason: m.Reason, Time: now, Document: document}
+	if m.Confirm > 0 {
+		candidate.Deadline = now.Add(m.Confirm)
+	}
+	return c.apply(ctx, candidate, compile.Compile(current.Number+1, s))
+}
+
+// admit refuses a change while another one waits, or when it was made for another revision.
+func (c *Control) admit(base *uint64) (Revision, error) {
+	if _, pending := c.wish(); pending != nil {
+		return Revision{}, &Busy{*pending, max(0, pending.Deadline.Sub(c.now()))}
+	}
+	current, err := c.store.Current()
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return Revision{}, err
+	}
+	if base != nil && *base != current.Number {
+		return Revision{}, &Stale{*base, current.Number}
+	}
+	return current, nil
+}
+
+// apply takes a candidate through edge to the store. The caller holds changing.
+func (c *Control) apply(ctx context.Context, candidate store.Candidate, p plan.Plan) (Result, error) {
+	// From here a client that goes away must not leave edge and the store apart.
+	ctx = context.WithoutCancel(ctx)
+	if err := c.store.SetCandidate(candidate); err != nil {
+		return Result{}, err
+	}
+	old, _ := c.wish()
+	if err := c.edge.Apply(ctx, p); err != nil {
+		return Result{}, c.undo(ctx, old, candidate.Base, &NotApplied{err})
+	}
+	if !candidate.Deadline.IsZero() {
+		pending := pendingOf(candidate)
+		c.want(&p, pending)
+		c.log.Info("settings applied, waiting for the confirmation", "author", candidate.Author, "deadline", candidate.Deadline)
+		return Result{Revision: candidate.Base, Pending: pending}, nil
+	}
+	r, err := c.commit(candidate)
+	if err != nil {
+		return Result{}, c.undo(ctx, old, candidate.Base, err)
+	}
+	c.want(&p, nil)
+	return Result{Revision: r.Number}, nil
+}
+
+// undo brings back what edge ran before and forgets the candidate. It returns why, and what went wrong on top of it.
+func (c *Control) undo(ctx context.Context, old *plan.Plan, base uint64, why error) error {
+	if old == nil && base == 0 {
+		old = nothing()
+	}
+	c.want(old, nil)
+	err := c.store.ClearCandidate()
+	if err != nil {
+		c.log.Error("forget the candidate", "err", err) // a candidate without a deadline, or stale, is dropped at the next start
+	}
+	if old == nil {
+		return why
+	}
+	if err := c.edge.Apply(ctx, *old); err != nil && !errors.Is(why, ErrUnreachable) {
+		c.raiseRefused(err) // Run goes on trying
+	}
+	return why
+}
+
+// commit makes a candidate that edge runs the current revision.
+func (c *Control) commit(candidate store.Candidate) (Revision, error) {
+	r, err := c.store.Commit(Revision{Author: candidate.Author, Reason: candidate.Reason, Time: c.now().UTC(), Document: candidate.Document})
+	if err == nil {
+		c.conditions.Clear("settings-unusable", "")
+		c.log.Info("settings committed", "rev", r.Number, "author", r.Author, "reason", r.Reason)
+	}
+	return r, err
+}
+
+// Confirm commits the candidate that waits.
+func (c *Control) Confirm(_ context.Context) (Result, error) {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	wanted, pending := c.wish()
+	if pending == nil || !c.now().Before(pending.Deadline) {
+		return Result{}, ErrNothingPending // a late one is about to be reverted by Run
+	}
+	candidate, err := c.store.Candidate()
+	if err != nil {
+		return Result{}, err
+	}
+	r, err := c.commit(candidate)
+	if err != nil {
+		return Result{}, err
+	}
+	c.want(wanted, nil)
+	return Result{Revision: r.Number}, nil
+}
+
+// Revert takes back the candidate that waits.
+func (c *Control) Revert(ctx context.Context, why string) error {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	defer c.wakeRun()
+	_, pending := c.wish()
+	if pending == nil {
+		return ErrNothingPending
+	}
+	// Edge first in memory: a full disk must not keep settings in force that lock the operator out.
+	if err := c.wantReverted(pending.Base); err != nil {
+		return err
+	}
+	c.log.Warn("a candidate is reverted", "rev", pending.Base, "author", pending.Author, "reason", why)
+	clearErr := c.store.ClearCandidate()
+	wanted, _ := c.wish()
+	if wanted != nil {
+		if err := c.edge.Apply(context.WithoutCancel(ctx), *wanted); err != nil {
+			c.raiseRefused(err) // Run goes on trying
+		}
+	}
+	return clearErr
+}
+
+// Rollback proposes the document of an older revision.
+func (c *Control) Rollback(ctx context.Context, number uint64, m Meta) (Result, error) {
+	r, err := c.store.Revision(number)
+	if err != nil {
+		return Result{}, err
+	}
+	if m.Reason == "" {
+		m.Reason = fmt.Sprintf("roll back to revision %d", number)
+	}
+	return c.Propose(ctx, r.Document, m)
+}
+
+// wakeRun lets Run look at once instead of at its next second.
+func (c *Control) wakeRun() {
+	select {
+	case c.wake <- struct{}{}:
+	default: // it is going to look anyway
+	}
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"breakwater/appliance/control"
+	"breakwater/appliance/store"
+	"breakwater/web"
+)
+
+// checkWait bounds the check of the store at the start.
+const checkWait = 30 * time.Second
+
+type controlCmd struct {
+	State  string `help:"Directory of the stored settings." default:"/var/lib/breakwater" type:"path" placeholder:"DIR"`
+	Edge   string `help:"Socket of the edge process." default:"/run/breakwater/edge.sock" type:"path" placeholder:"SOCKET"`
+	Socket string `help:"Socket to listen on for the command line." default:"/run/breakwater/control.sock" type:"path" placeholder:"PATH"`
+	Listen string `help:"Address to listen on with TLS, such as 127.0.0.1:8443. Default: none." placeholder:"ADDR"`
+}
+
+func (c *controlCmd) Run(ctx context.Context, e *env) error {
+	log := slog.New(slog.NewTextHandler(e.stderr, nil))
+	s, report, err := openStore(c.State)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			log.Error("close the store", "err", err)
+		}
+	}()
+	if report.Damaged != "" {
+		log.Error("the store was damaged and restored", "reason", report.Why, "kept", report.Damaged, "restored", report.Restored)
+	}
+	core, err := control.New(control.Options{Store: s, Report: report, Edge: control.NewEdge(c.Edge), Log: log, Version: version()})
+	if err != nil {
+		return err
+	}
+	server, err := web.Listen(web.Options{Control: core, Log: log, Socket: c.Socket, Address: c.Listen, Dir: c.State})
+	if err != nil {
+		return err
+	}
+	for _, a := range server.Addresses() {
+		log.Info("listening", "address", a.String())
+	}
+	if print := server.Fingerprint(); print != "" {
+		log.Info("certificate", "fingerprint", print)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return core.Run(ctx) })
+	g.Go(func() error { return server.Serve(ctx) })
+	if err := notifyReady(os.Getenv("NOTIFY_SOCKET")); err != nil {
+		log.Error("tell systemd", "err", err)
+	}
+	return g.Wait()
+}
+
+// openStore checks the store in a child: a file that is damaged in certain ways ends the process that reads it.
+func openStore(dir string) (*store.Store, store.Report, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, store.Report{}, fmt.Errorf("find this program: %w", err)
+	}
+	return store.Open(dir, store.Options{Check: store.CheckBy(checkWait, self, "check-store")})
+}
+
+type checkStoreCmd struct {
+	File string `arg:"" type:"path" help:"The file to check."`
+}
+
+func (c *checkStoreCmd) Run() error { return store.Check(c.File) }
+
+// notifyReady tells systemd that the start is over (sd_notify(3)); without systemd there is no socket and nobody to tell.
+func notifyReady(socket string) error {
+	if socket == "" {
+		return nil
+	}
+	conn, err := net.Dial("unixgram", socket)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Write([]byte("READY=1"))
+	return err
+}

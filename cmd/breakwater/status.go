@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"breakwater/appliance/control"
+	"breakwater/appliance/health"
+	"breakwater/appliance/status"
+)
+
+type statusCmd struct {
+	connection
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+func (c *statusCmd) Run(ctx context.Context, e *env) error {
+	box, err := c.dial()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printRaw(ctx, e, box, "/api/v1/status")
+	}
+	var s control.Status
+	if err := box.get(ctx, "/api/v1/status", &s); err != nil {
+		return err
+	}
+	return printStatus(e.stdout, s)
+}
+
+func printStatus(w io.Writer, s control.Status) error {
+	fmt.Fprintln(w, headline(s))
+	printConditions(w, s.Conditions)
+	if s.Edge == nil {
+		return nil
+	}
+	for _, t := range []*table{serviceTable(s.Edge.Services), originTable(s.Edge.Pools), reasonTable(s.Edge.Reasons)} {
+		if len(t.rows) == 1 {
+			continue
+		}
+		fmt.Fprintln(w)
+		if err := t.print(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func headline(s control.Status) string {
+	switch {
+	case s.Edge == nil:
+		return fmt.Sprintf("The data plane does not answer. Settings are at revision %d.", s.Revision)
+	case s.Revision == 0 && s.Pending == nil:
+		return "There are no settings yet."
+	case !s.InForce:
+		return fmt.Sprintf("The data plane runs revision %d; revision %d is wanted.", s.Edge.Revision, s.Revision)
+	case s.Pending != nil:
+		return fmt.Sprintf("An unconfirmed change is in force. It is reverted at %s.", s.Pending.Deadline.Local().Format(time.TimeOnly))
+	}
+	return fmt.Sprintf("Revision %d is in force. The data plane is up for %s.", s.Revision, duration(time.Since(s.Edge.Started)))
+}
+
+func printConditions(w io.Writer, conditions []health.Condition) {
+	for _, c := range conditions {
+		title := c.Title
+		if c.Subject != "" {
+			title += " (" + c.Subject + ")"
+		}
+		fmt.Fprintf(w, "\n%s: %s\n  %s\n", c.Severity, clean(title), clean(c.Detail))
+	}
+}
+
+func serviceTable(services []status.Service) *table {
+	t := newTable("SERVICE", "SESSIONS", "FLOWS", "OPENED", "TO ORIGIN", "TO CLIENT")
+	for _, s := range services {
+		t.row(s.Name, fmt.Sprint(s.Sessions), fmt.Sprint(s.Flows), fmt.Sprint(s.SessionsOpened+s.FlowsOpened), size(s.BytesToOrigin), size(s.BytesToClient))
+	}
+	return t
+}
+
+func originTable(pools []status.Pool) *table {
+	t := newTable("POOL", "ORIGIN", "ADDRESS", "STATE", "SESSIONS", "FAILED", "SINCE", "WHY")
+	for _, p := range pools {
+		for _, o := range p.Origins {
+			t.row(p.Name, o.Name, o.Address, originState(o), fmt.Sprint(o.Sessions), fmt.Sprint(o.Failed), since(o.Since), o.Why)
+		}
+	}
+	return t
+}
+
+func originState(o status.Origin) string {
+	state := "down"
+	if o.Up {
+		state = "up"
+	}
+	if o.State != "active" {
+		state += ", " + string(o.State)
+	}
+	return state
+}
+
+func reasonTable(reasons []status.ReasonCounter) *table {
+	t := newTable("CLOSED OR DROPPED", "CODE", "PROTOCOL", "COUNT")
+	for _, r := range reasons {
+		t.row(r.Reason.String(), fmt.Sprint(r.Code), string(r.Protocol), fmt.Sprint(r.Count))
+	}
+	return t
+}

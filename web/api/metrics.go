@@ -1,0 +1,152 @@
+package api
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"breakwater/appliance/control"
+	"breakwater/appliance/status"
+)
+
+// scrapeWait bounds what a scrape waits for edge; Prometheus gives up after 10 s by default.
+const scrapeWait = 8 * time.Second
+
+// Metrics answers the status in the text format of Prometheus. It keeps no numbers of its own, so a restart of control
+// resets no counter.
+func (a *API) Metrics() echo.HandlerFunc {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector{a.Control})
+	return echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+}
+
+type collector struct{ control *control.Control }
+
+// metric is one line of the table below.
+type metric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func gauge(name, help string, labels ...string) metric {
+	return metric{prometheus.NewDesc("breakwater_"+name, help, labels, nil), prometheus.GaugeValue}
+}
+
+func counter(name, help string, labels ...string) metric {
+	return metric{prometheus.NewDesc("breakwater_"+name, help, labels, nil), prometheus.CounterValue}
+}
+
+var (
+	info      = gauge("info", "Always 1; the labels tell the versions.", "control", "edge")
+	edgeUp    = gauge("edge_up", "Whether the data plane answers.")
+	inForce   = gauge("settings_in_force", "Whether the data plane runs the current settings.")
+	revision  = gauge("revision", "The current revision of the settings.")
+	pending   = gauge("change_pending", "Whether a change waits for its confirmation.")
+	condition = gauge("condition", "Conditions that are raised.", "code", "subject", "severity")
+	started   = gauge("edge_start_time_seconds", "When the data plane was started, in Unix time.")
+	repairs   = counter("steering_repairs_total", "How often something of the steering was missing and put back.")
+	closes    = counter("closes_total", "Sessions and flows that ended, and connections and datagrams that were dropped.", "reason", "code", "protocol")
+	events    = counter("events_sent_total", "Events sent to readers of the event stream.")
+	eventLost = counter("events_lost_total", "Events that a reader of the event stream was too slow for.")
+
+	sessions       = gauge("sessions", "TCP sessions that are open.", "service")
+	flows          = gauge("flows", "UDP flows that are alive.", "service")
+	sessionsOpened = counter("sessions_opened_total", "TCP sessions opened.", "service")
+	flowsOpened    = counter("flows_opened_total", "UDP flows opened.", "service")
+	bytes          = counter("payload_bytes_total", "Payload passed on, without PROXY headers.", "service", "to")
+	datagrams      = counter("datagrams_total", "UDP datagrams passed on.", "service", "to")
+
+	poolPanic      = gauge("pool_panic", "Whether every origin of the pool is down, so that all are used.", "pool")
+	originUp       = gauge("origin_up", "Whether the origin is up.", "pool", "origin", "address")
+	originSessions = gauge("origin_sessions", "Sessions and flows that the origin serves.", "pool", "origin", "address")
+	originChosen   = counter("origin_chosen_total", "How often the origin was chosen.", "pool", "origin", "address")
+	originFailed   = counter("origin_connects_failed_total", "Connects for clients that failed.", "pool", "origin", "address")
+	originChecks   = counter("origin_checks_total", "Health checks made.", "pool", "origin", "address")
+	originBad      = counter("origin_checks_failed_total", "Health checks that failed.", "pool", "origin", "address")
+)
+
+// Describe sends nothing: which metrics there are depends on the settings.
+func (collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect builds the metrics of one moment.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeWait)
+	defer cancel()
+	s, err := c.control.Status(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(revision.desc, err)
+		return
+	}
+	w := writer{ch, map[string]bool{}}
+	w.put(revision, float64(s.Revision))
+	w.put(inForce, truth(s.InForce))
+	w.put(pending, truth(s.Pending != nil))
+	w.put(edgeUp, truth(s.Edge != nil))
+	for _, c := range s.Conditions {
+		w.put(condition, 1, c.Code, c.Subject, string(c.Severity))
+	}
+	if s.Edge == nil {
+		w.put(info, 1, s.Version, "")
+		return
+	}
+	w.put(info, 1, s.Version, s.Edge.Version)
+	w.edge(*s.Edge)
+}
+
+// writer leaves out a metric that was sent already: one repetition would cost the whole scrape.
+type writer struct {
+	ch   chan<- prometheus.Metric
+	sent map[string]bool
+}
+
+func (w writer) put(m metric, value float64, labels ...string) {
+	key := m.desc.String() + "\x00" + strings.Join(labels, "\x00")
+	if w.sent[key] {
+		return
+	}
+	w.sent[key] = true
+	w.ch <- prometheus.MustNewConstMetric(m.desc, m.kind, value, labels...)
+}
+
+func (w writer) edge(e status.Edge) {
+	w.put(started, float64(e.Started.UnixMilli())/1000)
+	w.put(repairs, float64(e.Steering.Repairs))
+	w.put(events, float64(e.Events.Sent))
+	w.put(eventLost, float64(e.Events.Lost))
+	for _, r := range e.Reasons {
+		w.put(closes, float64(r.Count), r.Reason.String(), strconv.Itoa(r.Code), string(r.Protocol))
+	}
+	for _, s := range e.Services {
+		w.put(sessions, float64(s.Sessions), s.Name)
+		w.put(flows, float64(s.Flows), s.Name)
+		w.put(sessionsOpened, float64(s.SessionsOpened), s.Name)
+		w.put(flowsOpened, float64(s.FlowsOpened), s.Name)
+		w.put(bytes, float64(s.BytesToOrigin), s.Name, "origin")
+		w.put(bytes, float64(s.BytesToClient), s.Name, "client")
+		w.put(datagrams, float64(s.DatagramsToOrig), s.Name, "origin")
+		w.put(datagrams, float64(s.DatagramsToCli), s.Name, "client")
+	}
+	for _, p := range e.Pools {
+		w.put(poolPanic, truth(p.Panic), p.Name)
+		for _, o := range p.Origins {
+			w.put(originUp, truth(o.Up), p.Name, o.Name, o.Address)
+			w.put(originSessions, float64(o.Sessions), p.Name, o.Name, o.Address)
+			w.put(originChosen, float64(o.Chosen), p.Name, o.Name, o.Address)
+			w.put(originFailed, float64(o.Failed), p.Name, o.Name, o.Address)
+			w.put(originChecks, float64(o.Checks), p.Name, o.Name, o.Address)
+			w.put(originBad, float64(o.Failures), p.Name, o.Name, o.Address)
+		}
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,137 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"breakwater/appliance/control"
+	"breakwater/appliance/settings"
+)
+
+// maxReason bounds the reason of a change, in bytes.
+const maxReason = 500
+
+// GetSettings answers the current document. Its ETag is the revision.
+func (a *API) GetSettings(c echo.Context) error {
+	current, err := a.Control.Current()
+	if errors.Is(err, control.ErrNotFound) {
+		return &Problem{Status: http.StatusNotFound, Code: "no-settings", Detail: "There are no settings yet. Apply a settings document."}
+	}
+	if err != nil {
+		return err
+	}
+	return document(c, current)
+}
+
+// document answers the settings of a revision to the byte.
+func document(c echo.Context, r control.Revision) error {
+	c.Response().Header().Set("ETag", etag(r.Number))
+	return c.Blob(http.StatusOK, "application/json", r.Document)
+}
+
+// PutSettings applies a document. The query: reason, confirm (how long to wait for the confirmation), check=true
+// (only tell what would change). If-Match makes it conditional on the revision that the change was made for.
+func (a *API) PutSettings(c echo.Context) error {
+	body, err := io.ReadAll(c.Request().Body)
+	if err != nil {
+		return err
+	}
+	if c.QueryParam("check") == "true" {
+		return a.check(c, body)
+	}
+	meta, err := metaOf(c)
+	if err != nil {
+		return err
+	}
+	result, err := a.Control.Propose(c.Request().Context(), body, meta)
+	return answer(c, result, err)
+}
+
+func (a *API) check(c echo.Context, body []byte) error {
+	changes, problems, err := a.Control.Check(body)
+	if err != nil {
+		return err
+	}
+	if len(problems) > 0 {
+		return &control.Invalid{Problems: problems}
+	}
+	return c.JSON(http.StatusOK, changesOf(changes))
+}
+
+// Changes is the answer of a check and of a diff.
+type Changes struct {
+	Changes []settings.Change `json:"changes"`
+}
+
+func changesOf(changes []settings.Change) Changes {
+	if changes == nil {
+		changes = []settings.Change{}
+	}
+	return Changes{changes}
+}
+
+// ConfirmSettings commits the change that waits.
+func (a *API) ConfirmSettings(c echo.Context) error {
+	result, err := a.Control.Confirm(c.Request().Context())
+	return answer(c, result, err)
+}
+
+// RevertSettings takes back the change that waits.
+func (a *API) RevertSettings(c echo.Context) error {
+	if err := a.Control.Revert(c.Request().Context(), "reverted by "+authorOf(c)); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+func answer(c echo.Context, result control.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set("ETag", etag(result.Revision))
+	if result.Pending != nil {
+		return c.JSON(http.StatusAccepted, result)
+	}
+	return c.JSON(http.StatusOK, result)
+}
+
+// metaOf reads what goes with a change.
+func metaOf(c echo.Context) (m control.Meta, err error) {
+	m.Author, m.Reason = authorOf(c), strings.TrimSpace(c.QueryParam("reason"))
+	if len(m.Reason) > maxReason {
+		return m, badRequest(fmt.Sprintf("The reason has %d bytes; at most %d are kept.", len(m.Reason), maxReason))
+	}
+	if text := c.QueryParam("confirm"); text != "" {
+		m.Confirm, err = time.ParseDuration(text)
+		if err != nil || m.Confirm <= 0 {
+			return m, badRequest(fmt.Sprintf("confirm=%q is not a duration; write it like confirm=60s.", text))
+		}
+	}
+	m.Base, err = ifMatch(c.Request().Header.Get("If-Match"))
+	return m, err
+}
+
+func etag(revision uint64) string { return strconv.Quote(strconv.FormatUint(revision, 10)) }
+
+// ifMatch reads the one revision of an If-Match header (RFC 9110 section 13.1.1); nil: any.
+func ifMatch(header string) (*uint64, error) {
+	if header == "" || header == "*" {
+		return nil, nil
+	}
+	text, err := strconv.Unquote(header)
+	if err != nil {
+		return nil, badRequest("If-Match must be the ETag of one revision, such as \"7\" with its quotes.")
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return nil, badRequest("If-Match must be the ETag of one revision, such as \"7\" with its quotes.")
+	}
+	return &n, nil
+}
