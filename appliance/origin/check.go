@@ -25,12 +25,11 @@ func (s *Set) keepChecked(ctx context.Context, t checkTask) {
 	}
 	var row streak
 	for {
-		started := time.Now()
-		err := s.check(ctx, t)
+		took, err := s.check(ctx, t)
 		if ctx.Err() != nil {
 			return // the end of the task is no failure of the origin
 		}
-		t.origin.judge(t.health, &row, err, time.Since(started))
+		t.origin.judge(t.health, &row, took, err)
 		if !sleep(ctx, about(t.health.Interval)) {
 			return
 		}
@@ -41,7 +40,7 @@ func (s *Set) keepChecked(ctx context.Context, t checkTask) {
 type streak struct{ good, bad int }
 
 // judge draws the conclusion from one check.
-func (o *Origin) judge(h plan.Health, row *streak, err error, took time.Duration) {
+func (o *Origin) judge(h plan.Health, row *streak, took time.Duration, err error) {
 	o.checks.Add(1)
 	old := o.now.Load()
 	if err != nil {
@@ -63,23 +62,26 @@ func (o *Origin) judge(h plan.Health, row *streak, err error, took time.Duration
 	}
 }
 
-// checkTCP connects to the address, says the header that the origin expects, and hangs up.
-func checkTCP(ctx context.Context, t checkTask) error {
+// checkTCP connects to the address, says the header that the origin expects, and hangs up. took is the time until the
+// connection was there.
+func checkTCP(ctx context.Context, t checkTask) (took time.Duration, err error) {
 	dialer := net.Dialer{Timeout: t.health.Timeout, KeepAlive: -1}
 	dialer.SetMultipathTCP(false)
+	started := time.Now()
 	conn, err := dialer.DialContext(ctx, "tcp", t.address.String())
 	if err != nil {
-		return err
+		return 0, err
 	}
+	took = time.Since(started)
 	defer hangUp(ctx, conn.(*net.TCPConn))
 	first, err := firstBytes(t.health.Header, conn)
 	if err != nil || len(first) == 0 {
-		return err
+		return took, err
 	}
 	if _, err := conn.Write(first); err != nil {
-		return fmt.Errorf("send the PROXY header of the check: %w", err)
+		return took, fmt.Errorf("send the PROXY header of the check: %w", err)
 	}
-	return nil
+	return took, nil
 }
 
 // firstBytes is the header of a check: LOCAL in version 2, and in version 1, which has nothing like it, the line of

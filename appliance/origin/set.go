@@ -19,7 +19,7 @@ import (
 type Set struct {
 	log        *slog.Logger
 	conditions *health.Set
-	check      func(context.Context, checkTask) error // checkTCP
+	check      func(context.Context, checkTask) (took time.Duration, err error) // checkTCP
 	minTTL     time.Duration
 	wake       chan struct{} // tells Run to look at everything again
 

@@ -1,0 +1,375 @@
+package origin
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"breakwater/appliance/health"
+	"breakwater/appliance/plan"
+	"breakwater/appliance/status"
+)
+
+// checker is the outside world of the health checks: which addresses answer, and who asked when.
+type checker struct {
+	mu     sync.Mutex
+	broken map[netip.Addr]bool
+	asked  map[netip.Addr][]time.Time
+}
+
+func (c *checker) check(_ context.Context, t checkTask) (time.Duration, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked[t.address.Addr()] = append(c.asked[t.address.Addr()], time.Now())
+	if c.broken[t.address.Addr()] {
+		return 0, errors.New("connection refused")
+	}
+	return time.Millisecond, nil
+}
+
+func (c *checker) set(address string, broken bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broken[netip.MustParseAddr(address)] = broken
+}
+
+func (c *checker) times(address string) []time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.asked[netip.MustParseAddr(address)])
+}
+
+// running is a set whose Run goes on until the end of the test.
+type running struct {
+	*Set
+	world      *checker
+	conditions *health.Set
+}
+
+func run(t *testing.T, p *plan.Plan) running {
+	t.Helper()
+	r := running{world: &checker{broken: map[netip.Addr]bool{}, asked: map[netip.Addr][]time.Time{}}, conditions: new(health.Set)}
+	r.Set = New(quiet(), r.conditions)
+	r.Set.check = r.world.check
+	apply(t, r.Set, p)
+	start(t, r.Set)
+	return r
+}
+
+func start(t *testing.T, s *Set) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+}
+
+// after lets time pass in the bubble.
+func after(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func checkedPlan(list ...plan.Origin) *plan.Plan {
+	p := planOf(plan.RoundRobin, list...)
+	p.Pools[0].Health = plan.Health{
+		Check: plan.CheckTCP, Port: 80, Interval: 10 * time.Second, Timeout: time.Second, Rise: 2, Fall: 3,
+	}
+	return p
+}
+
+func (r running) up() string {
+	out := ""
+	for _, o := range r.Status()[0].Origins {
+		out += map[bool]string{true: "+", false: "-"}[o.Up]
+	}
+	return out
+}
+
+func (r running) codes() string {
+	var list []string
+	for _, c := range r.conditions.List() {
+		list = append(list, c.Code+" "+c.Subject)
+	}
+	return strings.Join(list, ", ")
+}
+
+func want(t *testing.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+func TestRiseAndFall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, checkedPlan(origins(1, 1)...))
+		after(2 * time.Second)
+		want(t, "at first", r.up(), "++")
+		r.world.set("10.0.0.1", true)
+		after(20 * time.Second)
+		want(t, "after two bad checks", r.up(), "++")
+		after(13 * time.Second)
+		want(t, "after three bad checks", r.up(), "-+")
+		want(t, "conditions", r.codes(), "origin-down games/o0")
+		if got := r.Status()[0].Origins[0].Why; got != "connection refused" {
+			t.Errorf("why: got %q", got)
+		}
+		for i := range 10 {
+			want(t, "chosen", pick(t, r.Pool("games"), client(i)), "o1")
+		}
+		r.world.set("10.0.0.1", false)
+		after(11 * time.Second)
+		want(t, "after one good check", r.up(), "-+")
+		after(11 * time.Second)
+		want(t, "after two good checks", r.up(), "++")
+		want(t, "conditions", r.codes(), "")
+	})
+}
+
+func TestPanicUsesAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := origins(1, 1, 1)
+		list[2].State = plan.Drain
+		r := run(t, checkedPlan(list...))
+		r.world.set("10.0.0.1", true)
+		r.world.set("10.0.0.2", true)
+		after(40 * time.Second)
+		want(t, "health", r.up(), "--+")
+		want(t, "conditions", r.codes(), "origin-down games/o0, origin-down games/o1, pool-down games")
+		if !r.Status()[0].Panic {
+			t.Error("the pool does not say that it panics")
+		}
+		got := pick(t, r.Pool("games"), client(0)) + pick(t, r.Pool("games"), client(1))
+		want(t, "chosen", got, "o0o1")
+		r.world.set("10.0.0.2", false)
+		after(25 * time.Second)
+		want(t, "conditions", r.codes(), "origin-down games/o0")
+		for i := range 10 {
+			want(t, "chosen", pick(t, r.Pool("games"), client(i)), "o1")
+		}
+	})
+}
+
+func TestClientsPutACheckedOriginDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, checkedPlan(origins(1)...))
+		after(2 * time.Second)
+		o := pickHold(t, r.Pool("games"))
+		o.Failed(status.OriginRefused)
+		o.Failed(status.OriginRefused)
+		o.Answered() // not in a row
+		o.Failed(status.OriginRefused)
+		o.Failed(status.ConnectTimeout)
+		synctest.Wait()
+		want(t, "after two in a row", r.up(), "+")
+		o.Failed(status.ConnectTimeout)
+		synctest.Wait()
+		want(t, "after three in a row", r.up(), "-")
+		want(t, "why", r.Status()[0].Origins[0].Why, "3 connects of clients failed in a row, the last with connect-timeout")
+		o.Answered()
+		synctest.Wait()
+		want(t, "only checks bring it up", r.up(), "-")
+		after(10 * time.Second)
+		want(t, "after one good check", r.up(), "-")
+		after(13 * time.Second)
+		want(t, "after two good checks", r.up(), "+")
+	})
+}
+
+// TestOneTryAfterABackOff: without checks, a down origin gets one client after 10, 20, 40, 60, 60 seconds.
+func TestOneTryAfterABackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, planOf(plan.LeastSessions, origins(1, 1)...))
+		p := r.Pool("games")
+		bad := p.view.Load().members[0].origin
+		down(bad)
+		synctest.Wait()
+		for _, wait := range []time.Duration{10, 20, 40, 60, 60} {
+			after(wait*time.Second - time.Millisecond)
+			want(t, fmt.Sprintf("just before %d s", wait), triesOf(t, p), "o1 o1 o1 o1")
+			after(time.Millisecond)
+			got := triesOf(t, p)
+			if strings.Count(got, "o0") != 1 {
+				t.Fatalf("after %d s: got %s, want o0 once", wait, got)
+			}
+			bad.Failed(status.OriginRefused)
+			bad.Failed(status.OriginRefused) // of an older client: does not count twice
+		}
+		after(60 * time.Second)
+		triesOf(t, p)
+		bad.Answered()
+		synctest.Wait()
+		want(t, "after an answer", r.up(), "++")
+		down(bad)
+		after(10 * time.Second)
+		if got := triesOf(t, p); strings.Count(got, "o0") != 1 {
+			t.Errorf("the back-off began at %s, want it at 10 s again", got)
+		}
+	})
+}
+
+func triesOf(t *testing.T, p *Pool) string {
+	t.Helper()
+	var names []string
+	for i := range 4 {
+		names = append(names, pick(t, p, client(i)))
+	}
+	return strings.Join(names, " ")
+}
+
+// TestKeptPortIsJudgedByTraffic: without a port to check there are no checks.
+func TestKeptPortIsJudgedByTraffic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := checkedPlan(origins(1, 1)...)
+		p.Pools[0].Health.Port = 0
+		p.Pools[0].Origins[1].FirstPort, p.Pools[0].Origins[1].LastPort = 25565, 25565
+		r := run(t, p)
+		after(time.Minute)
+		if n := len(r.world.times("10.0.0.1")); n != 0 {
+			t.Errorf("the origin without a port was checked %d times", n)
+		}
+		if n := len(r.world.times("10.0.0.2")); n < 5 {
+			t.Errorf("the origin with a port was checked %d times, want at least 5", n)
+		}
+	})
+}
+
+func TestChecksAreNotInStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, checkedPlan(origins(1, 1)...))
+		after(time.Hour)
+		a, b := r.world.times("10.0.0.1"), r.world.times("10.0.0.2")
+		if len(a) < 320 || len(a) > 400 {
+			t.Errorf("%d checks in an hour, want about 360", len(a))
+		}
+		near := 0
+		for i := range min(len(a), len(b)) {
+			if gap := a[i].Sub(b[i]).Abs(); gap < 100*time.Millisecond {
+				near++
+			}
+		}
+		if near > len(a)/4 {
+			t.Errorf("%d of %d checks were within 100 ms of the other origin's", near, len(a))
+		}
+	})
+}
+
+// TestApplyWhileRunning: checks follow the plan, and the bubble ends only when no goroutine is left.
+func TestApplyWhileRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, checkedPlan(origins(1, 1, 1)...))
+		after(5 * time.Second)
+		next := checkedPlan(origins(1, 1)...)
+		next.Pools[0].Health.Interval = time.Second
+		next.Pools[0].Origins[1].State = plan.Maintenance
+		apply(t, r.Set, next)
+		after(time.Minute)
+		if n := len(r.world.times("10.0.0.1")); n < 50 {
+			t.Errorf("%d checks in a minute with an interval of one second", n)
+		}
+		for _, address := range []string{"10.0.0.2", "10.0.0.3"} {
+			if n := len(r.world.times(address)); n != 1 {
+				t.Errorf("%s, in maintenance or removed, was checked %d times, want once before", address, n)
+			}
+		}
+	})
+}
+
+func TestMaintenanceRaisesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := checkedPlan(origins(1, 1)...)
+		r := run(t, p)
+		r.world.set("10.0.0.1", true)
+		after(40 * time.Second)
+		want(t, "conditions", r.codes(), "origin-down games/o0")
+		p.Pools[0].Origins[0].State = plan.Maintenance
+		apply(t, r.Set, p)
+		want(t, "conditions in maintenance", r.codes(), "")
+		apply(t, r.Set, &plan.Plan{})
+		want(t, "conditions of a removed pool", r.codes(), "")
+	})
+}
+
+// listen accepts connections and says hello, as a game server that speaks first; got receives what was sent until
+// the end, or the error.
+func listen(t *testing.T) (address netip.AddrPort, got <-chan string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make(chan string, 1)
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "hello")
+			data, err := io.ReadAll(conn)
+			_ = conn.Close()
+			if err != nil {
+				out <- err.Error()
+			} else {
+				out <- hex.EncodeToString(data)
+			}
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); work.Wait() })
+	return l.Addr().(*net.TCPAddr).AddrPort(), out
+}
+
+func TestCheckTCP(t *testing.T) {
+	address, got := listen(t)
+	task := checkTask{address: address, health: plan.Health{Timeout: time.Second}}
+	for _, kind := range []plan.TCPHeader{plan.TCPNone, plan.TCPV1, plan.TCPV2} {
+		task.health.Header = kind
+		if _, err := checkTCP(t.Context(), task); err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		sent := <-got
+		switch kind {
+		case plan.TCPNone:
+			want(t, "none", sent, "")
+		case plan.TCPV2:
+			want(t, "v2", sent, "0d0a0d0a000d0a515549540a20000000")
+		case plan.TCPV1:
+			line, _ := hex.DecodeString(sent)
+			if s := string(line); !strings.HasPrefix(s, "PROXY TCP4 127.0.0.1 127.0.0.1 ") ||
+				!strings.HasSuffix(s, fmt.Sprintf(" %d\r\n", address.Port())) {
+				t.Errorf("v1: got %q", s)
+			}
+		}
+	}
+}
+
+func TestCheckTCPRefused(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().(*net.TCPAddr).AddrPort()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = checkTCP(t.Context(), checkTask{address: address, health: plan.Health{Timeout: time.Second}})
+	if err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("got %v, want connection refused", err)
+	}
+}
