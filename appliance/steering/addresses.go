@@ -149,7 +149,7 @@ func hostSteps(o observed, w wish) (add, remove []step) {
 			func() error { return sendAddress(unix.RTM_DELADDR, 0, a.index, a.addr) }})
 	}
 	for _, a := range w.hosts {
-		if !kept[a] {
+		if !kept[a] && index != 0 { // 0: the interface is gone, which accepts reports
 			add = append(add, step{fmt.Sprintf("add the address %s to %s", a, w.link),
 				func() error { return sendAddress(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, a) }})
 		}

@@ -83,26 +83,48 @@ func (s *Steering) same(f family, c chain, have []string) (bool, error) {
 	return true, nil
 }
 
-// ruleSteps turns the rules of one chain into the wanted ones without a moment in which the chain is weaker than
-// both: what differs is inserted in front of what it replaces, and that is deleted afterwards, last one first.
+// ruleSteps are the edits of one chain.
 func (s *Steering) ruleSteps(f family, c chain, have []string) []step {
+	var steps []step
+	for _, e := range edits(have, c.rules) {
+		if e.insert {
+			steps = append(steps, s.insertRule(f, c.name, e.position, e.rule))
+		} else {
+			steps = append(steps, s.deleteRule(f, c.name, e.position, e.rule))
+		}
+	}
+	return steps
+}
+
+// edit inserts a rule in front of the one at position, counted from 1, or deletes the one there.
+type edit struct {
+	insert   bool
+	position int
+	rule     string
+}
+
+// edits turn the rules of one chain into the wanted ones. What differs is inserted in front of what it replaces,
+// and that is deleted afterwards, last one first: at no moment is a rule that both have missing, nor is the old
+// opened up before the new is complete.
+func edits(have, want []string) []edit {
+	most := min(len(have), len(want))
 	front := 0
-	for front < min(len(have), len(c.rules)) && have[front] == c.rules[front] {
+	for front < most && have[front] == want[front] {
 		front++
 	}
 	back := 0
-	for back < min(len(have), len(c.rules))-front && have[len(have)-1-back] == c.rules[len(c.rules)-1-back] {
+	for back < most-front && have[len(have)-1-back] == want[len(want)-1-back] {
 		back++
 	}
-	var steps []step
-	fresh := c.rules[front : len(c.rules)-back]
+	var list []edit
+	fresh := want[front : len(want)-back]
 	for i, rule := range fresh {
-		steps = append(steps, s.insertRule(f, c.name, front+i+1, rule))
+		list = append(list, edit{true, front + i + 1, rule})
 	}
 	for i := len(have) - back - 1; i >= front; i-- {
-		steps = append(steps, s.deleteRule(f, c.name, len(fresh)+i+1, have[i]))
+		list = append(list, edit{false, len(fresh) + i + 1, have[i]})
 	}
-	return steps
+	return list
 }
 
 // hookSteps keeps exactly one jump in each built-in chain, or none. Rules of others are not touched.

@@ -270,7 +270,7 @@ func TestCheckRepairsDrift(t *testing.T) {
 		{"one rule", "iptables -t mangle -D BREAKWATER-TPROXY -j DROP", "BREAKWATER-TPROXY: -j DROP"},
 		{"rule added", "iptables -t mangle -I BREAKWATER-INPUT 1 -j ACCEPT", "remove from the iptables chain BREAKWATER-INPUT"},
 		{"rule order", "iptables -t mangle -D BREAKWATER-TPROXY -j DROP; iptables -t mangle -I BREAKWATER-TPROXY 1 -j DROP", "BREAKWATER-TPROXY: -j DROP"},
-		{"whole table", "nft delete table ip mangle", "make the iptables chain BREAKWATER-STEER"},
+		{"whole table", "iptables -t mangle -F; iptables -t mangle -X", "make the iptables chain BREAKWATER-STEER"},
 		{"set member", "ipset del BREAKWATER-EDGE4 198.18.1.10", "198.18.1.10/32"},
 		{"set surplus", "ipset add BREAKWATER-EDGE6 2001:db8:1::1", "remove 2001:db8:1::1/128"},
 		{"rule v4", "ip rule del priority 183", "IPv4 rule"},
@@ -305,6 +305,26 @@ func TestCheckRepairsDrift(t *testing.T) {
 				t.Errorf("the next Check: got %q and %v, want nothing", again, err)
 			}
 		})
+	}
+}
+
+// An interface that goes away is reported, and keeps nothing else from being repaired.
+func TestCheckWithoutAnInterface(t *testing.T) {
+	s := box(t)
+	sh(t, "ip link add wan9 type veth peer name far-wan9; ip link set wan9 up")
+	apply(t, s, plan.Steering{Interfaces: []string{"wan9", "wan0"}, Addresses: prefixes("198.18.1.10/32")})
+	sh(t, "ip link del wan9; iptables -t mangle -D INPUT -j BREAKWATER-INPUT")
+	repaired, err := s.Check()
+	if err == nil || !strings.Contains(err.Error(), `"wan9" does not exist`) {
+		t.Errorf("got error %v, want one about wan9", err)
+	}
+	if len(repaired) != 1 || !strings.Contains(repaired[0], "INPUT") {
+		t.Errorf("got %q, want the hook in INPUT repaired", repaired)
+	}
+	sh(t, "ip link add wan9 type veth peer name far-wan9; ip link set wan9 up")
+	defer sh(t, "ip link del wan9")
+	if repaired, err := s.Check(); err != nil || len(repaired) != 1 {
+		t.Errorf("wan9 is back: got %q and %v, want its address repaired", repaired, err)
 	}
 }
 

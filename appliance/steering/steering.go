@@ -101,7 +101,14 @@ func New(log *slog.Logger) (*Steering, error) {
 func (s *Steering) Apply(c plan.Steering) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	done, err := s.settle(c)
+	o, err := s.observe()
+	if err != nil {
+		return err
+	}
+	if err := o.accepts(c); err != nil {
+		return err
+	}
+	done, err := s.settle(o, c)
 	if err == nil {
 		s.current = &c
 		return nil
@@ -109,25 +116,41 @@ func (s *Steering) Apply(c plan.Steering) error {
 	if len(done) == 0 {
 		return err
 	}
+	return errors.Join(err, s.goBack())
+}
+
+// goBack makes the kernel as it was before an Apply that ended half-way.
+func (s *Steering) goBack() error {
 	var former plan.Steering
 	if s.current != nil {
 		former = *s.current
 	}
-	if _, back := s.settle(former); back != nil {
-		return errors.Join(err, fmt.Errorf("go back to the former steering: %w", back))
+	o, err := s.observe()
+	if err == nil {
+		_, err = s.settle(o, former)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("go back to the former steering: %w", err)
+	}
+	return nil
 }
 
 // Check compares the kernel with the plan last applied and repairs it. It returns what it had to do, in words.
-// Before the first Apply it does nothing.
+// Before the first Apply it does nothing. When the box has changed so that the plan would be refused now (an edge
+// interface is gone), Check says so in its error and still repairs the rest.
 func (s *Steering) Check() (repaired []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == nil {
 		return nil, nil
 	}
-	return s.settle(*s.current)
+	o, err := s.observe()
+	if err != nil {
+		return nil, err
+	}
+	unfit := o.accepts(*s.current)
+	repaired, err = s.settle(o, *s.current)
+	return repaired, errors.Join(unfit, err)
 }
 
 // Clear removes everything of ours from the kernel, from any state: half applied, or left by another process.
@@ -135,7 +158,11 @@ func (s *Steering) Check() (repaired []string, err error) {
 func (s *Steering) Clear() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := s.settle(plan.Steering{}); err != nil {
+	o, err := s.observe()
+	if err != nil {
+		return err
+	}
+	if _, err := s.settle(o, plan.Steering{}); err != nil {
 		return err
 	}
 	s.current = nil
@@ -151,16 +178,9 @@ func Clear() error {
 	return s.Clear()
 }
 
-// settle takes the kernel from what it is to what c wants and returns the steps it took, in words; with an error,
-// those before it.
-func (s *Steering) settle(c plan.Steering) ([]string, error) {
-	o, err := s.observe()
-	if err != nil {
-		return nil, err
-	}
-	if err := o.accepts(c); err != nil {
-		return nil, err
-	}
+// settle takes the kernel from o to what c wants and returns the steps it took, in words; with an error, those
+// before it.
+func (s *Steering) settle(o observed, c plan.Steering) ([]string, error) {
 	steps, err := s.difference(o, compile(c, o.ownAddresses()))
 	if err != nil {
 		return nil, err
