@@ -38,12 +38,14 @@ type Options struct {
 	Drain   time.Duration // how long sessions may go on after the end was asked for
 	Version string
 	Log     *slog.Logger
+	Ready   func() error // called when plans are taken
 }
 
 const (
 	// checkEvery is how often the kernel is compared with the plan: drift is repaired within 10 s.
 	checkEvery = 5 * time.Second
-	planFile   = "plan.json"
+	// PlanFile is the plan in force, inside Options.State.
+	PlanFile = "plan.json"
 )
 
 // Edge is the data plane.
@@ -79,6 +81,7 @@ func Run(ctx context.Context, o Options) error {
 	group.Go(func() error { return e.engine.Run(engineCtx) })
 	e.restore()
 	group.Go(func() error { return e.serve(ctx, listener) })
+	group.Go(o.Ready)
 	group.Go(func() error { return e.watch(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
@@ -110,7 +113,7 @@ func open(o Options) (*Edge, error) {
 
 // restore applies the plan of the former edge. One that cannot be applied any more is left for control to replace.
 func (e *Edge) restore() {
-	data, err := os.ReadFile(filepath.Join(e.options.State, planFile))
+	data, err := os.ReadFile(filepath.Join(e.options.State, PlanFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -181,7 +184,7 @@ func (e *Edge) keep(p *plan.Plan) error {
 	if err != nil {
 		return fmt.Errorf("encode plan: %w", err)
 	}
-	file, err := os.CreateTemp(e.options.State, planFile+".*")
+	file, err := os.CreateTemp(e.options.State, PlanFile+".*")
 	if err != nil {
 		return fmt.Errorf("keep plan: %w", err)
 	}
@@ -190,7 +193,7 @@ func (e *Edge) keep(p *plan.Plan) error {
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return fmt.Errorf("keep plan: %w", err)
 	}
-	return os.Rename(file.Name(), filepath.Join(e.options.State, planFile))
+	return os.Rename(file.Name(), filepath.Join(e.options.State, PlanFile))
 }
 
 // watch repairs drift of the kernel's state and probes the return paths, until ctx ends.

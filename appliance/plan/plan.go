@@ -115,7 +115,8 @@ type ServiceLimits struct {
 	MaxAmplification int `json:"maxAmplification"` // bytes out for each byte in, on the wire, towards an unproven UDP source
 }
 
-// Limits bound the box. Edge lowers them to what its file descriptors allow.
+// Limits bound the box. Edge lowers them to what its file descriptors allow. They are exact to one for each core,
+// as the cores count without waiting for each other.
 type Limits struct {
 	MaxSessions       int `json:"maxSessions"`
 	MaxFlows          int `json:"maxFlows"`

@@ -25,6 +25,7 @@ type env struct {
 
 // commands is the command line. Each command is a type with a Run(ctx, *env) error, in the file of its name.
 type commands struct {
+	Edge    edgeCmd    `cmd:"" help:"Run the edge process: the data plane."`
 	Control controlCmd `cmd:"" help:"Run the control process: settings, API and command line socket."`
 
 	Apply    applyCmd    `cmd:"" help:"Apply a settings document."`

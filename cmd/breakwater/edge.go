@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"breakwater/appliance/edge"
+	"breakwater/appliance/steering"
+)
+
+type edgeCmd struct {
+	Socket string        `help:"Socket to listen on for control." default:"/run/breakwater/edge.sock" type:"path" placeholder:"PATH"`
+	State  string        `help:"Directory of the plan in force." default:"/var/lib/breakwater/edge" type:"path" placeholder:"DIR"`
+	Drain  time.Duration `help:"How long sessions may go on after the end was asked for." default:"0s" placeholder:"TIME"`
+	Clear  bool          `help:"Remove everything of Breakwater from the kernel, and end."`
+}
+
+func (c *edgeCmd) Run(ctx context.Context, e *env) error {
+	if os.Geteuid() != 0 {
+		return errors.New("edge needs root, or CAP_NET_ADMIN and CAP_NET_RAW: it takes connections for foreign addresses")
+	}
+	if c.Clear {
+		return c.clear()
+	}
+	// A worker keeps its processor slot while it sleeps; the rest of the process needs one more (proxy.epollWait).
+	runtime.GOMAXPROCS(runtime.NumCPU() + 1)
+	if err := os.MkdirAll(filepath.Dir(c.Socket), 0o755); err != nil { //nolint:gosec // the socket itself is protected
+		return fmt.Errorf("make the socket's directory: %w", err)
+	}
+	return edge.Run(ctx, edge.Options{
+		Socket: c.Socket, State: c.State, Drain: c.Drain, Version: version(),
+		Log:   slog.New(slog.NewTextHandler(e.stderr, nil)),
+		Ready: func() error { return notifyReady(os.Getenv("NOTIFY_SOCKET")) },
+	})
+}
+
+// clear removes the plan in force as well: the next edge would put it back. An edge that lives would repair at once
+// what was removed.
+func (c *edgeCmd) clear() error {
+	if conn, err := net.DialTimeout("unix", c.Socket, time.Second); err == nil {
+		_ = conn.Close()
+		return fmt.Errorf("an edge is serving %s; stop it first, or it puts everything back", c.Socket)
+	}
+	if err := os.Remove(filepath.Join(c.State, edge.PlanFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("forget the plan: %w", err)
+	}
+	return steering.Clear()
+}
