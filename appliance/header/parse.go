@@ -61,7 +61,7 @@ func completeV1(buf []byte) (int, error) {
 			return i + 2, nil
 		}
 		last := i == len(buf)-1 // so that the line feed may still come
-		if c > '~' || c < ' ' && !(c == '\r' && last && i+1 < maxV1) {
+		if c > '~' || c < ' ' && !(c == '\r' && last) {
 			return 0, fmt.Errorf("byte %#02x in the line", c)
 		}
 	}

@@ -157,6 +157,16 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// TestTwoChecksums: with two fields it is open which one counts, also when the last is right.
+func TestTwoChecksums(t *testing.T) {
+	h := raw(0x21, 0x11, slices.Concat(address4, tlv(3, 0, 0, 0, 0), tlv(3, 0, 0, 0, 0))...)
+	at := len(h) - 4
+	binary.BigEndian.PutUint32(h[at:], crc32c(h, at))
+	if got, _, err := Parse(h); err == nil {
+		t.Errorf("got %+v, want an error", got)
+	}
+}
+
 // TestEveryVersionAndFamily tries all values of the two bytes behind the signature.
 func TestEveryVersionAndFamily(t *testing.T) {
 	body := make([]byte, 216) // the addresses of the largest family

@@ -107,7 +107,7 @@ func deal(members []member) []int32 {
 		best := -1
 		for i, weight := range weights {
 			gained[i] += weight
-			if weight > 0 && (best < 0 || gained[i] > gained[best]) {
+			if best < 0 || gained[i] > gained[best] {
 				best = i
 			}
 		}

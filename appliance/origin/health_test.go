@@ -132,12 +132,63 @@ func TestRiseAndFall(t *testing.T) {
 		for i := range 10 {
 			want(t, "chosen", pick(t, r.Pool("games"), client(i)), "o1")
 		}
+		if since := time.Since(r.Status()[0].Origins[0].Since); since > 13*time.Second {
+			t.Errorf("down for %s, want at most 13 s", since)
+		}
 		r.world.set("10.0.0.1", false)
 		after(11 * time.Second)
 		want(t, "after one good check", r.up(), "-+")
 		after(11 * time.Second)
 		want(t, "after two good checks", r.up(), "++")
 		want(t, "conditions", r.codes(), "")
+	})
+}
+
+// TestInARow: only results of one kind in a row change the state. Rise is 2, fall is 3.
+func TestInARow(t *testing.T) {
+	for _, test := range []struct{ checks, want string }{
+		{"--.-", "++++"},
+		{"--.--.---", "++++++++-"},
+		{"---.-.-..", "++------+"},
+		{"......---", "++++++++-"},
+		{"---..---.", "++--+++--"},
+	} {
+		t.Run(test.checks, func(t *testing.T) {
+			o := poolOf(t, plan.SourceHash, origins(1)...).view.Load().members[0].origin
+			var row streak
+			got := ""
+			for _, c := range test.checks {
+				var err error
+				if c == '-' {
+					err = errors.New("connection refused")
+				}
+				o.judge(plan.Health{Rise: 2, Fall: 3}, &row, 0, err)
+				got += map[bool]string{true: "+", false: "-"}[o.now.Load().up]
+			}
+			want(t, "state", got, test.want)
+		})
+	}
+}
+
+// TestCancelledCheckIsNoFailure: a check that the plan cut short says nothing about the origin.
+func TestCancelledCheckIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(quiet(), new(health.Set))
+		s.check = func(ctx context.Context, _ checkTask) (time.Duration, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		}
+		p := checkedPlan(origins(1)...)
+		p.Pools[0].Health.Fall = 1
+		apply(t, s, p)
+		start(t, s)
+		after(2 * time.Second)
+		p.Pools[0].Origins[0].State = plan.Maintenance
+		apply(t, s, p)
+		synctest.Wait()
+		if o := s.Status()[0].Origins[0]; !o.Up || o.Failures != 0 {
+			t.Errorf("got %+v", o)
+		}
 	})
 }
 
@@ -216,9 +267,12 @@ func TestOneTryAfterABackOff(t *testing.T) {
 		synctest.Wait()
 		want(t, "after an answer", r.up(), "++")
 		down(bad)
-		after(10 * time.Second)
-		if got := triesOf(t, p); strings.Count(got, "o0") != 1 {
-			t.Errorf("the back-off began at %s, want it at 10 s again", got)
+		for _, wait := range []time.Duration{10, 20} {
+			after(wait * time.Second)
+			if got := triesOf(t, p); strings.Count(got, "o0") != 1 {
+				t.Errorf("again down, after %d s: got %s, want o0 once", wait, got)
+			}
+			bad.Failed(status.OriginRefused)
 		}
 	})
 }
@@ -300,6 +354,9 @@ func TestMaintenanceRaisesNothing(t *testing.T) {
 		p.Pools[0].Origins[0].State = plan.Maintenance
 		apply(t, r.Set, p)
 		want(t, "conditions in maintenance", r.codes(), "")
+		p.Pools[0].Origins[0].State = plan.Drain
+		apply(t, r.Set, p)
+		want(t, "conditions while it drains", r.codes(), "origin-down games/o0")
 		apply(t, r.Set, &plan.Plan{})
 		want(t, "conditions of a removed pool", r.codes(), "")
 	})
@@ -323,8 +380,9 @@ func listen(t *testing.T) (address netip.AddrPort, got <-chan string) {
 			}
 			_, _ = io.WriteString(conn, "hello")
 			data, err := io.ReadAll(conn)
-			_ = conn.Close()
-			if err != nil {
+			time.Sleep(20 * time.Millisecond) // a client that closed at once has sent its reset by now
+			_, bye := io.WriteString(conn, "bye")
+			if err := errors.Join(err, bye, conn.Close()); err != nil {
 				out <- err.Error()
 			} else {
 				out <- hex.EncodeToString(data)

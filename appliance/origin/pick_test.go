@@ -282,6 +282,7 @@ func TestPorts(t *testing.T) {
 		{"last of the range", 30000, 30009, 2009, 2000, "10.0.0.1:30009", 0},
 		{"last port of all", 65535 - 9, 65535, 2009, 2000, "10.0.0.1:65535", 0},
 		{"behind the range", 30000, 30009, 2010, 2000, "", status.NoOrigin},
+		{"far before the route", 30000, 30009, 1, 65535, "", status.NoOrigin},
 		{"before the route", 30000, 30009, 1999, 2000, "", status.NoOrigin},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -356,6 +357,18 @@ func TestPickOther(t *testing.T) {
 		if target, reason := only.PickOther(client(1), 1, 1, pickHold(t, only)); target.Origin != nil || reason != status.NoOrigin {
 			t.Errorf("%s: got %v, %s, want none", choice, target.Addr, reason)
 		}
+	}
+}
+
+// TestLostTryTakesNoPlace: of two clients that want to be the try of a down origin, the second leaves nothing behind.
+func TestLostTryTakesNoPlace(t *testing.T) {
+	o := poolOf(t, plan.SourceHash, origins(1)...).view.Load().members[0].origin
+	down(o)
+	if o.reserve(false) {
+		t.Fatal("a down origin was reserved before its try was due")
+	}
+	if n := o.places.taken.Load(); n != 0 {
+		t.Errorf("%d places are taken, want 0", n)
 	}
 }
 

@@ -125,6 +125,7 @@ func TestLookup(t *testing.T) {
 		"loop.test. 60 IN CNAME loop2.test.", "loop2.test. 60 IN CNAME loop.test.",
 		"_game._tcp.test. 50 IN SRV 10 30 25565 four.test.", "_game._tcp.test. 50 IN SRV 10 10 25566 a.test.",
 		"_game._tcp.test. 50 IN SRV 20 99 25567 six.test.",
+		"_order._tcp.test. 50 IN SRV 20 1 2 six.test.", "_order._tcp.test. 50 IN SRV 10 1 1 four.test.",
 		"_none._tcp.test. 50 IN SRV 0 0 0 .", "_lost._tcp.test. 50 IN SRV 0 0 25565 missing.test.",
 		"_zero._tcp.test. 50 IN SRV 0 0 1 four.test.",
 	)
@@ -145,6 +146,7 @@ func TestLookup(t *testing.T) {
 		{"two.test", plan.RecordA, "10.0.0.1:0/1 10.0.0.2:0/1", 20 * time.Second},
 		{"_game._tcp.test", plan.RecordSRV,
 			"10.0.0.1:25566/213 10.0.0.2:25566/213 10.0.0.4:25565/1920 [2001:db8::1]:25566/213", 30 * time.Second},
+		{"_order._tcp.test", plan.RecordSRV, "10.0.0.4:1/64", 50 * time.Second},
 		{"_zero._tcp.test", plan.RecordSRV, "10.0.0.4:1/64", 50 * time.Second},
 		{"four.test", plan.RecordAAAA, "", 0},
 		{"missing.test", plan.RecordAny, "", 0},
@@ -398,6 +400,13 @@ func TestFailedLookups(t *testing.T) {
 		a.mu.Unlock()
 		after(40 * time.Second)
 		want(t, "conditions", r.codes(), "")
+		a.mu.Lock()
+		a.err, a.times = errors.New("unreachable"), nil
+		a.mu.Unlock()
+		after(70 * time.Second)
+		if gap := a.times[1] - a.times[0]; gap > 1100*time.Millisecond {
+			t.Errorf("the first gap of the second failure is %s, want about 1 s", gap)
+		}
 	})
 }
 
