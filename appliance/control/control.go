@@ -109,7 +109,9 @@ func (c *Control) resume() error {
 		c.log.Error("the candidate cannot be used", "err", err)
 		return c.drop(candidate)
 	}
-	c.want(&p, pendingOf(candidate))
+	pending := pendingOf(candidate)
+	pending.Deadline = c.now().Add(c.remaining(candidate))
+	c.want(&p, pending)
 	c.log.Info("a candidate goes on waiting for its confirmation", "deadline", candidate.Deadline)
 	return nil
 }

@@ -1,0 +1,431 @@
+package control_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"breakwater/appliance/control"
+	"breakwater/appliance/control/edgetest"
+	"breakwater/appliance/store"
+)
+
+// documentWith is a valid document; different names make different documents.
+func documentWith(name string) []byte {
+	return fmt.Appendf(nil, `{ "schema": 1,
+  "edge": { "interfaces": ["wan0"], "addresses": ["203.0.113.10/32"] },
+  "pools": [ { "name": %q, "origins": [ { "address": "10.0.0.20" } ] } ],
+  "services": [ { "name": "everything", "protocols": ["tcp"], "ports": ["1-65535"], "pool": %q } ] }`, name, name)
+}
+
+// box is a control on a store and a stand-in for edge, with a clock that the test moves.
+type box struct {
+	*control.Control
+	t     *testing.T
+	dir   string
+	store *store.Store
+	edge  *edgetest.Edge
+	now   time.Time
+}
+
+func newBox(t *testing.T) *box {
+	t.Helper()
+	b := &box{t: t, dir: t.TempDir(), edge: edgetest.Start(t), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	b.start()
+	t.Cleanup(func() { _ = b.store.Close() })
+	return b
+}
+
+// start opens the store and makes a control, as a start of the process does.
+func (b *box) start() {
+	b.t.Helper()
+	s, report, err := store.Open(b.dir, store.Options{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.store = s
+	b.Control, err = control.New(control.Options{Store: s, Report: report, Edge: control.NewEdge(b.edge.Socket), Now: func() time.Time { return b.now }})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// crash is what is left of the process after a crash: what was on the disk.
+func (b *box) crash() {
+	b.t.Helper()
+	if err := b.store.Close(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.start()
+}
+
+func (b *box) propose(name string, confirm time.Duration) (control.Result, error) {
+	return b.Propose(b.t.Context(), documentWith(name), control.Meta{Author: "anna", Reason: "because", Confirm: confirm})
+}
+
+func (b *box) mustPropose(name string, confirm time.Duration) control.Result {
+	b.t.Helper()
+	r, err := b.propose(name, confirm)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r
+}
+
+// assert compares the current revision and the pool that edge runs.
+func (b *box) assert(revision uint64, pool string) {
+	b.t.Helper()
+	current, err := b.Current()
+	if err != nil && !errors.Is(err, control.ErrNotFound) {
+		b.t.Fatal(err)
+	}
+	if current.Number != revision {
+		b.t.Errorf("the current revision is %d, want %d", current.Number, revision)
+	}
+	got := ""
+	if p := b.edge.Plan(); p != nil && len(p.Pools) > 0 {
+		got = p.Pools[0].Name
+	}
+	if got != pool {
+		b.t.Errorf("edge runs pool %q, want %q", got, pool)
+	}
+}
+
+// runUntil runs the keeper until done is true.
+func (b *box) runUntil(done func() bool) {
+	b.t.Helper()
+	ctx, cancel := context.WithCancel(b.t.Context())
+	ended := make(chan error)
+	go func() { ended <- b.Run(ctx) }()
+	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Error("it did not happen within 10 s")
+			break
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		b.t.Errorf("Run: %v", err)
+	}
+}
+
+func (b *box) codes() []string {
+	b.t.Helper()
+	s, err := b.Status(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var codes []string
+	for _, c := range s.Conditions {
+		codes = append(codes, c.Code)
+	}
+	return codes
+}
+
+func TestAChangeIsAppliedAndCommitted(t *testing.T) {
+	b := newBox(t)
+	if r := b.mustPropose("one", 0); r.Revision != 1 || r.Pending != nil {
+		t.Errorf("got %+v, want revision 1", r)
+	}
+	b.mustPropose("two", 0)
+	b.assert(2, "two")
+	r, err := b.Revision(2)
+	if err != nil || r.Author != "anna" || r.Reason != "because" || !r.Time.Equal(b.now) {
+		t.Errorf("revision 2 is %+v, %v", r, err)
+	}
+	if p := b.edge.Plan(); p.Revision != 2 {
+		t.Errorf("edge runs revision %d, want 2", p.Revision)
+	}
+	s, err := b.Status(t.Context())
+	if err != nil || !s.InForce || s.Revision != 2 || len(s.Conditions) > 0 {
+		t.Errorf("status %+v, %v", s, err)
+	}
+}
+
+func TestTheSameDocumentMakesNoRevision(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", 0)
+	spaced := append([]byte("\n\n   "), documentWith("one")...)
+	r, err := b.Propose(t.Context(), spaced, control.Meta{Confirm: time.Minute})
+	if err != nil || !r.Unchanged || r.Revision != 1 || r.Pending != nil {
+		t.Errorf("got %+v, %v, want revision 1 unchanged", r, err)
+	}
+	b.assert(1, "one")
+}
+
+func TestEveryProblemIsReportedAndNothingChanges(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", 0)
+	_, err := b.Propose(t.Context(), []byte(`{"schema": 1, "edge": {"interfaces": ["wan0"], "addresses": ["203.0.113.10/32"]}, "wrong": 1,
+		"pools": [{"name": "p", "origins": []}], "services": [{"name": "s", "protocols": ["sctp"], "ports": ["0-70000"], "pool": "q"}]}`), control.Meta{})
+	invalid, ok := errors.AsType[*control.Invalid](err)
+	if !ok || len(invalid.Problems) < 4 {
+		t.Fatalf("got %v, want at least 4 problems", err)
+	}
+	for _, p := range invalid.Problems {
+		if p.Field == "" || p.Text == "" {
+			t.Errorf("problem %+v lacks its field or text", p)
+		}
+	}
+	b.assert(1, "one")
+}
+
+func TestWhatEdgeRefusesIsNotStored(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", 0)
+	b.edge.Refuse("no such interface")
+	for _, confirm := range []time.Duration{0, time.Minute} {
+		_, err := b.propose("two", confirm)
+		if _, ok := errors.AsType[*control.NotApplied](err); !ok || !strings.Contains(err.Error(), "no such interface") {
+			t.Errorf("confirm %s: got %v, want NotApplied with the reason of edge", confirm, err)
+		}
+		b.assert(1, "one")
+		if _, err := b.store.Candidate(); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("confirm %s: a candidate is left (%v)", confirm, err)
+		}
+	}
+	b.edge.Refuse("")
+	b.mustPropose("three", 0)
+	b.assert(2, "three")
+}
+
+func TestWithoutEdgeNothingChanges(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", 0)
+	b.edge.Stop()
+	if _, err := b.propose("two", 0); !errors.Is(err, control.ErrUnreachable) {
+		t.Errorf("got %v, want ErrUnreachable", err)
+	}
+	if got := b.codes(); !slices.Contains(got, "edge-unreachable") {
+		t.Errorf("conditions %v, want edge-unreachable", got)
+	}
+	b.edge.Restart()
+	b.runUntil(func() bool { return b.edge.Plan() != nil })
+	b.assert(1, "one")
+	if got := b.codes(); len(got) > 0 {
+		t.Errorf("conditions %v, want none", got)
+	}
+}
+
+func TestADiskWithoutSpaceBringsTheOldPlanBack(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", 0)
+	// A directory in the place of the next plain file fails the commit after edge has taken the plan.
+	makeDirectory(t, b.dir+"/revisions/000002.json/x")
+	if _, err := b.propose("two", 0); err == nil {
+		t.Error("the change was acknowledged")
+	}
+	b.assert(1, "one")
+	if got := b.edge.Applied(); !slices.Equal(got, []uint64{1, 2, 1}) {
+		t.Errorf("edge took %v, want 1 2 1", got)
+	}
+}
+
+func TestConfirm(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", 0)
+	r := b.mustPropose("two", time.Minute)
+	if r.Revision != 1 || r.Pending == nil || !r.Pending.Deadline.Equal(b.now.Add(time.Minute)) {
+		t.Fatalf("got %+v, want a change that waits for a minute on revision 1", r)
+	}
+	b.assert(1, "two")
+	b.now = b.now.Add(59 * time.Second)
+	if r, err := b.Confirm(t.Context()); err != nil || r.Revision != 2 {
+		t.Errorf("Confirm: got %+v, %v, want revision 2", r, err)
+	}
+	b.now = b.now.Add(time.Hour)
+	b.crash()
+	b.assert(2, "two")
+	if _, err := b.Confirm(t.Context()); !errors.Is(err, control.ErrNothingPending) {
+		t.Errorf("a second Confirm: got %v, want ErrNothingPending", err)
+	}
+}
+
+func TestASecondChangeIsRefusedWhileOneWaits(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", 0)
+	b.mustPropose("two", time.Minute)
+	b.now = b.now.Add(20 * time.Second)
+	_, err := b.propose("three", 0)
+	busy, ok := errors.AsType[*control.Busy](err)
+	if !ok || busy.Pending.Author != "anna" || busy.Left != 40*time.Second {
+		t.Fatalf("got %v, want Busy by anna with 40 s left", err)
+	}
+	for _, part := range []string{"anna", "12:00:00", "40s", "revert"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not say %q", err, part)
+		}
+	}
+	b.assert(1, "two")
+	if err := b.Revert(t.Context(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	b.assert(1, "one")
+	b.mustPropose("three", 0)
+	b.assert(2, "three")
+}
+
+func TestTheDeadline(t *testing.T) {
+	tests := []struct {
+		name     string
+		passes   time.Duration
+		crash    bool
+		wantPool string
+		pending  bool
+	}{
+		{"inside the window", 50 * time.Second, false, "two", true},
+		{"over", 60 * time.Second, false, "one", false},
+		{"crash inside the window", 50 * time.Second, true, "two", true},
+		{"crash until after it", time.Hour, true, "one", false},
+		{"crash and a clock set back", -time.Hour, true, "two", true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBox(t)
+			b.mustPropose("one", 0)
+			b.mustPropose("two", time.Minute)
+			b.now = b.now.Add(test.passes)
+			if test.crash {
+				b.edge.Stop()
+				b.crash()
+				b.edge.Restart()
+			}
+			b.runUntil(func() bool {
+				p := b.edge.Plan()
+				return p != nil && p.Pools[0].Name == test.wantPool
+			})
+			b.assert(1, test.wantPool)
+			s, err := b.Status(t.Context())
+			if err != nil || (s.Pending != nil) != test.pending {
+				t.Errorf("pending %+v, %v, want %v", s.Pending, err, test.pending)
+			}
+			if s.Pending != nil && s.Pending.Deadline.After(b.now.Add(time.Minute)) {
+				t.Errorf("the deadline is %s, longer than a minute after %s", s.Pending.Deadline, b.now)
+			}
+			if test.pending == slices.Contains(b.codes(), "unconfirmed") {
+				return
+			}
+			t.Errorf("conditions %v", b.codes())
+		})
+	}
+}
+
+func TestTheFirstChangeCanBeReverted(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", time.Minute)
+	b.assert(0, "one")
+	if err := b.Revert(t.Context(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	b.assert(0, "")
+	if p := b.edge.Plan(); p == nil || len(p.Services) != 0 {
+		t.Errorf("edge runs %+v, want a plan of nothing", p)
+	}
+}
+
+// TestACrashBetweenApplyAndCommit: the candidate was not to wait, so nobody was told that it worked.
+func TestACrashBetweenApplyAndCommit(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", 0)
+	if err := b.store.SetCandidate(store.Candidate{Base: 1, Author: "anna", Time: b.now, Document: documentWith("two")}); err != nil {
+		t.Fatal(err)
+	}
+	b.crash()
+	b.edge.Stop()
+	b.edge.Restart()
+	b.runUntil(func() bool { return b.edge.Plan() != nil })
+	b.assert(1, "one")
+	b.mustPropose("three", 0)
+	b.assert(2, "three")
+}
+
+func TestRollback(t *testing.T) {
+	b := newBox(t)
+	for _, name := range []string{"one", "two", "three"} {
+		b.mustPropose(name, 0)
+	}
+	r, err := b.Rollback(t.Context(), 1, control.Meta{Author: "ben"})
+	if err != nil || r.Revision != 4 {
+		t.Fatalf("got %+v, %v, want revision 4", r, err)
+	}
+	b.assert(4, "one")
+	if r, _ := b.Revision(4); r.Reason != "roll back to revision 1" || r.Author != "ben" {
+		t.Errorf("revision 4 is by %q because of %q", r.Author, r.Reason)
+	}
+	if _, err := b.Rollback(t.Context(), 99, control.Meta{}); !errors.Is(err, control.ErrNotFound) {
+		t.Errorf("revision 99: got %v, want ErrNotFound", err)
+	}
+	changes, err := b.DiffBefore(2)
+	if err != nil || len(changes) == 0 {
+		t.Errorf("DiffBefore(2): %v, %v, want changes", changes, err)
+	}
+}
+
+func TestAChangeForAnOlderRevisionIsRefused(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", 0)
+	base := uint64(0)
+	_, err := b.Propose(t.Context(), documentWith("two"), control.Meta{Base: &base})
+	if stale, ok := errors.AsType[*control.Stale](err); !ok || stale.Current != 1 {
+		t.Errorf("got %v, want Stale with 1 as the current one", err)
+	}
+	b.assert(1, "one")
+}
+
+func TestAnEdgeThatWasRestartedGetsItsPlanAgain(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", 0)
+	b.edge.Stop()
+	b.edge.Restart()
+	b.runUntil(func() bool { return b.edge.Plan() != nil })
+	b.assert(1, "one")
+	if got := b.edge.Applied(); !slices.Equal(got, []uint64{1, 1}) {
+		t.Errorf("edge took %v, want revision 1 twice", got)
+	}
+}
+
+func TestAnEdgeThatRefusesItsPlanIsACondition(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", 0)
+	b.edge.Stop()
+	b.edge.Restart()
+	b.edge.Refuse("the interface is gone")
+	b.runUntil(func() bool { return slices.Contains(b.codes(), "plan-refused") })
+	b.edge.Refuse("")
+	b.runUntil(func() bool { return b.edge.Plan() != nil })
+	b.runUntil(func() bool { return len(b.codes()) == 0 })
+	b.assert(1, "one")
+}
+
+func TestADamagedStoreIsACondition(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", 0)
+	if err := b.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	overwrite(t, b.dir+"/"+store.FileName, "not a database")
+	b.start()
+	b.assert(1, "one")
+	if got := b.codes(); !slices.Contains(got, "store-restored") {
+		t.Errorf("conditions %v, want store-restored", got)
+	}
+}
+
+func makeDirectory(t *testing.T, path string) {
+	t.Helper()
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func overwrite(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

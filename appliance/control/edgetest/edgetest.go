@@ -1,0 +1,195 @@
+// Package edgetest is a stand-in for the edge process in tests, because the real one needs root and the kernel: HTTP
+// over a real unix socket, a plan that it keeps, and a switch to refuse the next ones.
+//
+//	edge := edgetest.Start(t)
+//	c, err := control.New(control.Options{Store: s, Edge: control.NewEdge(edge.Socket)})
+//
+// It treats a plan as the real one does: as a whole or not at all.
+package edgetest
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"breakwater/appliance/plan"
+	"breakwater/appliance/status"
+)
+
+// Edge is a running stand-in.
+type Edge struct {
+	Socket string
+
+	t      *testing.T
+	server *http.Server
+
+	mu       sync.Mutex
+	current  *plan.Plan
+	refusal  string
+	applied  []uint64 // the revisions of the plans taken, in order
+	observed status.Edge
+	sessions []status.Session
+	readers  map[chan status.Event]bool
+}
+
+// Start runs a stand-in until the test ends.
+func Start(t *testing.T) *Edge {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "edge") // t.TempDir can be longer than the 107 bytes of a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	e := &Edge{Socket: filepath.Join(dir, "edge.sock"), t: t, readers: map[chan status.Event]bool{}}
+	e.Restart()
+	t.Cleanup(e.Stop)
+	return e
+}
+
+// Restart starts the stand-in again, with no plan.
+func (e *Edge) Restart() {
+	e.t.Helper()
+	e.mu.Lock()
+	e.current = nil
+	e.mu.Unlock()
+	l, err := net.Listen("unix", e.Socket)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT /plan", e.putPlan)
+	mux.HandleFunc("GET /status", e.getStatus)
+	mux.HandleFunc("GET /sessions", e.getSessions)
+	mux.HandleFunc("DELETE /sessions/{id}", e.deleteSession)
+	mux.HandleFunc("GET /events", e.getEvents)
+	e.server = &http.Server{Handler: mux, ReadHeaderTimeout: time.Second}
+	go func(s *http.Server) { _ = s.Serve(l) }(e.server) // ends with Stop
+}
+
+// Stop ends the stand-in as a crash would.
+func (e *Edge) Stop() { _ = e.server.Close() }
+
+// Refuse lets every plan be refused for this reason; empty: plans are taken again.
+func (e *Edge) Refuse(reason string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.refusal = reason
+}
+
+// Observe sets what the status tells, besides the plan.
+func (e *Edge) Observe(s status.Edge, sessions ...status.Session) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.observed, e.sessions = s, sessions
+}
+
+// Plan is the plan in force; nil: none.
+func (e *Edge) Plan() *plan.Plan {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.current
+}
+
+// Applied are the revisions of the plans that were taken, in order.
+func (e *Edge) Applied() []uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.applied)
+}
+
+// Send gives an event to every reader and returns how many there are.
+func (e *Edge) Send(event status.Event) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for r := range e.readers {
+		r <- event
+	}
+	return len(e.readers)
+}
+
+func (e *Edge) putPlan(w http.ResponseWriter, r *http.Request) {
+	var p plan.Plan
+	err := json.NewDecoder(r.Body).Decode(&p)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	reason := e.refusal
+	if err != nil {
+		reason = err.Error()
+	}
+	if reason != "" {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		answer(w, map[string]string{"title": "The plan cannot be applied", "detail": reason})
+		return
+	}
+	e.current = &p
+	e.applied = append(e.applied, p.Revision)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (e *Edge) getStatus(w http.ResponseWriter, _ *http.Request) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.observed
+	if e.current != nil {
+		s.Revision, s.Plan = e.current.Revision, e.current.Fingerprint()
+	}
+	answer(w, s)
+}
+
+func (e *Edge) getSessions(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	list := []status.Session{}
+	for _, s := range e.sessions {
+		if want := r.FormValue("service"); want == "" || want == s.Service {
+			list = append(list, s)
+		}
+	}
+	answer(w, list)
+}
+
+func (e *Edge) deleteSession(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, s := range e.sessions {
+		if s.ID.String() == r.PathValue("id") {
+			e.sessions = slices.Delete(e.sessions, i, i+1)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+	}
+	w.WriteHeader(http.StatusNotFound)
+	answer(w, map[string]string{"title": "No such session"})
+}
+
+func (e *Edge) getEvents(w http.ResponseWriter, r *http.Request) {
+	events := make(chan status.Event, 16)
+	e.mu.Lock()
+	e.readers[events] = true
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.readers, events)
+	}()
+	w.WriteHeader(http.StatusOK)
+	_ = http.NewResponseController(w).Flush() // a reader that is gone is noticed below
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case event := <-events:
+			answer(w, event)
+			_ = http.NewResponseController(w).Flush()
+		}
+	}
+}
+
+// answer ignores a reader that is gone.
+func answer(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) }
