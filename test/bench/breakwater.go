@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"breakwater/appliance/plan"
+)
+
+// breakwaterEdge starts the real edge process in a box of its own and gives it a plan over its socket.
+func breakwaterEdge(core int, binary string) func(*target) (*process, error) {
+	return func(t *target) (*process, error) {
+		socket := filepath.Join(workDir, "edge.sock")
+		if err := os.RemoveAll(socket); err != nil {
+			return nil, fmt.Errorf("remove the old socket: %w", err)
+		}
+		p, err := startIn(edgeNS, core, binary, "edge", "--socket", socket, "--state", filepath.Join(workDir, "edge"))
+		if err != nil {
+			return nil, err
+		}
+		if err := putPlan(socket, edgePlan(t)); err != nil {
+			_ = p.stop() // the first error says more
+			return nil, fmt.Errorf("%w%s", err, p.log.suffix())
+		}
+		return p, nil
+	}
+}
+
+// edgePlan takes every port of the edge address to the target's port of the origin.
+func edgePlan(t *target) plan.Plan {
+	edge := netip.PrefixFrom(edgeAddress, edgeAddress.BitLen())
+	every := func(p plan.Protocol) plan.Route {
+		return plan.Route{Protocol: p, FirstPort: 1, LastPort: 65535, Addresses: []netip.Prefix{edge}}
+	}
+	return plan.Plan{
+		Revision: 1,
+		Steering: plan.Steering{Interfaces: []string{wanName}, Addresses: []netip.Prefix{edge}},
+		Routes:   []plan.Route{every(plan.TCP), every(plan.UDP)},
+		Services: []plan.Service{{
+			Name:      "bench",
+			TCPHeader: plan.TCPHeader(t.header),
+			UDPHeader: plan.UDPNone,
+			Timeouts: plan.Timeouts{Connect: 5 * time.Second, Header: 5 * time.Second, Idle: time.Hour,
+				HalfClose: time.Hour, WriteStall: time.Minute, FlowIdle: 10 * time.Minute},
+			Limits: plan.ServiceLimits{MaxAmplification: 3},
+		}},
+		Pools: []plan.Pool{{
+			Name:   "origin",
+			Choice: plan.SourceHash,
+			Origins: []plan.Origin{{Name: "origin", Address: edgeOrigin.String(), FirstPort: t.originPort,
+				LastPort: t.originPort, Weight: 1, State: plan.Active}},
+			Health: plan.Health{Check: plan.CheckNone, Interval: 10 * time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3},
+		}},
+		Limits: plan.Limits{MaxSessions: maxSessions, MaxFlows: 4000, MaxFlowsPerSource: 4000, NewFlowsPerSec: 100000},
+	}
+}
+
+// putPlan waits up to ten seconds for the socket and puts the plan.
+func putPlan(socket string, p plan.Plan) error {
+	body, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("encode the plan: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var dialer net.Dialer
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true, // edge shall have nothing to keep while others are measured
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", socket)
+		},
+	}}
+	for {
+		answered, err := putOnce(ctx, &client, body)
+		if answered || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond) // the socket is not there yet
+	}
+}
+
+// putOnce says whether edge answered at all, and what was wrong.
+func putOnce(ctx context.Context, client *http.Client, body []byte) (answered bool, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://edge/plan", bytes.NewReader(body))
+	if err != nil {
+		return true, fmt.Errorf("make the plan request: %w", err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return false, fmt.Errorf("put the plan: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 2048)) // best effort: the status says it
+		return true, fmt.Errorf("put the plan: %s: %s", resp.Status, text)
+	}
+	return true, nil
+}
