@@ -151,6 +151,9 @@ func listenUnix(path string) (net.Listener, error) {
 		_ = c.Close() // only to see whether somebody answers
 		return nil, fmt.Errorf("listen on %s: another process answers there", path)
 	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the socket itself is protected
+		return nil, fmt.Errorf("make the socket's directory: %w", err)
+	}
 	// A directory of our own hides the socket until its mode is right; bind would give it that of the umask.
 	hidden, err := os.MkdirTemp(filepath.Dir(path), ".socket-")
 	if err != nil {

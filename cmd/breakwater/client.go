@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"crypto/tls"
@@ -36,7 +37,8 @@ type connection struct {
 	CA          string `help:"File with the certificate of the box, or of who signed it." type:"path" placeholder:"FILE"`
 	Fingerprint string `help:"SHA-256 of the certificate of the box, as its screen shows it." placeholder:"HEX"`
 
-	lab string // where the lab's file is; empty: labFile
+	// Where the box of this machine and the running lab are found; empty: defaultSocket and labFile.
+	socket, lab string
 }
 
 // labInfo is the content of labFile.
@@ -57,10 +59,11 @@ type client struct {
 
 // dial finds the box. It connects to nothing yet.
 func (c *connection) dial() (*client, error) {
+	socket := cmp.Or(c.socket, defaultSocket)
 	running, hasLab := c.readLab()
 	switch {
-	case c.URL == "" && (answers(defaultSocket) || !hasLab):
-		return overSocket(defaultSocket), nil
+	case c.URL == "" && (answers(socket) || !hasLab):
+		return overSocket(socket), nil
 	case c.URL == "" && answers(running.Socket):
 		return overSocket(running.Socket), nil
 	case c.URL == "":
@@ -73,11 +76,7 @@ func (c *connection) dial() (*client, error) {
 }
 
 func (c *connection) readLab() (l labInfo, ok bool) {
-	path := c.lab
-	if path == "" {
-		path = labFile
-	}
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(cmp.Or(c.lab, labFile))
 	return l, err == nil && json.Unmarshal(data, &l) == nil
 }
 
