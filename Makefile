@@ -1,6 +1,5 @@
 # The targets, each of which installs what it needs and is quick when nothing is missing.
 
-version := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 root := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 lint := build/tools/golangci-lint-2.15.0
 
@@ -24,7 +23,7 @@ run: build
 
 build:
 	@mkdir -p build
-	go build -trimpath -ldflags '-s -w -X main.version=$(version)' -o build/breakwater ./cmd/breakwater
+	go build -trimpath -ldflags '-s -w' -o build/breakwater ./cmd/breakwater
 
 test: build
 	@test/tools/setup test

@@ -46,6 +46,9 @@ type commands struct {
 	Token   tokenCmd   `cmd:"" help:"Manage the tokens of the API."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
+	Lab       labCmd       `cmd:"" help:"Run a whole network on this machine: a client, the box and an origin. Needs root."`
+	LabOrigin labOriginCmd `cmd:"" hidden:"" help:"Answer on every port with what arrived; the lab runs this."`
+
 	CheckStore checkStoreCmd `cmd:"" hidden:"" help:"Check the file of the store; control runs this."`
 }
 

@@ -125,7 +125,7 @@ func (d document) extraOrigins() []netip.Prefix {
 func originArgs(doc document) []string {
 	args := []string{"lab-origin", "--interface", outside}
 	for _, o := range doc.origins {
-		args = append(args, "--answer", o.name+"="+o.addr.String())
+		args = append(args, "--answer", o.addr.String()+"="+o.name)
 	}
 	return args
 }

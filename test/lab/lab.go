@@ -43,7 +43,8 @@ type Config struct {
 	Settings   string // file with the document to apply; empty: a document that shows every port and header
 	NoOrigin   bool   // leave bw-origin empty for foreign servers
 	Verbose    bool   // children log to Log instead of to files that end with the lab
-	JSON       bool   // print one line of JSON instead of the view for a person
+	Headless   bool   // nobody looks: print one sentence
+	JSON       bool   // print one line of JSON
 	Out        io.Writer
 	Log        io.Writer
 }

@@ -8,9 +8,14 @@ import (
 	"strings"
 )
 
-// announce prints what the lab's user needs: a line for scripts, or a page for a person.
+// announce prints what the lab's user needs: a line for scripts, a sentence for logs, or a page for a person.
 func announce(c Config, doc document, access Access) error {
-	if !c.JSON {
+	switch {
+	case c.JSON:
+	case c.Headless:
+		_, err := fmt.Fprintf(c.Out, "The lab carries traffic. Its API is %s, with the token %s\n", access.URL, access.Token)
+		return err
+	default:
 		_, err := fmt.Fprint(c.Out, page(c, doc, access))
 		return err
 	}
@@ -34,7 +39,10 @@ func page(c Config, doc document, access Access) string {
 	fmt.Fprintf(&b, "\n  Breakwater lab\n\n")
 	b.WriteString(picture(doc))
 	fmt.Fprintf(&b, "\n  API    %s\n  Token  %s\n", access.URL, access.Token)
-	if doc.isOurs && !c.NoOrigin {
+	switch {
+	case c.NoOrigin:
+		fmt.Fprintf(&b, "\n  No origin runs. Start a server of your own:\n\n  ip netns exec %s COMMAND\n", Origin)
+	case doc.isOurs:
 		fmt.Fprintf(&b, "\n  Try it in another terminal. The origin answers with what it sees:\n")
 		for _, t := range tries(doc) {
 			fmt.Fprintf(&b, "\n  # %s\n  %s\n", t.says, t.command)
@@ -44,32 +52,47 @@ func page(c Config, doc document, access Access) string {
 	return b.String()
 }
 
+// columnWidth fits the longest address of the lab's networks. Rows beyond maxRows are counted, not drawn.
+const (
+	columnWidth = 26
+	maxRows     = 4
+)
+
 // picture draws the path of a packet, with the addresses of each host below its name.
 func picture(doc document) string {
-	columns := [3][]string{
-		{"client", Client},
-		{"the box", Edge},
-		{"origin", Origin},
-	}
-	for i, list := range [][]netip.Addr{addrs(clientAddresses), doc.dialled, addrs(originAddresses)} {
-		for _, a := range list {
-			columns[i] = append(columns[i], a.String())
+	const arrow = " ─────────────────────────"
+	rows := []string{""}
+	for i, column := range []struct {
+		name, netns string
+		addresses   []netip.Addr
+	}{{"client", Client, addrs(clientAddresses)}, {"box", Edge, doc.dialled}, {"origin", Origin, addrs(originAddresses)}} {
+		cells := []string{column.netns}
+		for n, a := range column.addresses {
+			if n == maxRows {
+				cells = append(cells, fmt.Sprintf("and %d more", len(column.addresses)-n))
+				break
+			}
+			cells = append(cells, a.String())
+		}
+		title := column.name
+		if i < 2 {
+			title += string([]rune(arrow)[:columnWidth-len(title)-2]) + "▶ "
+		}
+		for len(rows) <= len(cells) {
+			rows = append(rows, strings.Repeat(" ", columnWidth*i))
+		}
+		rows[0] += title
+		for r := range rows[1:] {
+			cell := ""
+			if r < len(cells) {
+				cell = cells[r]
+			}
+			rows[r+1] += fmt.Sprintf("%-*s", columnWidth-1, cell) + " "
 		}
 	}
 	var b strings.Builder
-	for row := range max(len(columns[0]), len(columns[1]), len(columns[2])) {
-		join := "        "
-		if row == 0 {
-			join = " ─────▶ "
-		}
-		cells := make([]string, len(columns))
-		for i, column := range columns {
-			if row < len(column) {
-				cells[i] = column[row]
-			}
-		}
-		line := fmt.Sprintf("  %-16s%s%-16s%s%s", cells[0], join, cells[1], join, cells[2])
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	for _, row := range rows {
+		fmt.Fprintf(&b, "  %s\n", strings.TrimRight(row, " "))
 	}
 	return b.String()
 }
