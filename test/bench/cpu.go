@@ -25,7 +25,7 @@ func taskRunTime(pid int) (int64, error) {
 	}
 	var sum int64
 	for _, file := range files {
-		b, err := os.ReadFile(file) //nolint:gosec // under /proc
+		b, err := os.ReadFile(file)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			continue // the thread ended
 		}
@@ -60,11 +60,11 @@ func family(pid int) []int {
 	pids := []int{pid}
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is valid
 	for _, file := range files {
-		b, err := os.ReadFile(file) //nolint:gosec // under /proc
+		b, err := os.ReadFile(file)
 		if err != nil {
 			continue
 		}
-		for _, field := range strings.Fields(string(b)) {
+		for field := range strings.FieldsSeq(string(b)) {
 			if child, err := strconv.Atoi(field); err == nil {
 				pids = append(pids, family(child)...)
 			}
@@ -77,7 +77,7 @@ func family(pid int) []int {
 func kernelThread(name string) (int, error) {
 	files, _ := filepath.Glob("/proc/[0-9]*/comm") // the pattern is valid
 	for _, file := range files {
-		b, err := os.ReadFile(file) //nolint:gosec // under /proc
+		b, err := os.ReadFile(file)
 		if err == nil && strings.TrimSpace(string(b)) == name {
 			return strconv.Atoi(filepath.Base(filepath.Dir(file)))
 		}

@@ -28,13 +28,13 @@ func (m machine) String() string {
 	if m.Virtual {
 		kind = "virtual machine"
 	}
-	text := fmt.Sprintf("%s, %d cores, %s, Linux %s", m.CPU, m.Cores, kind, m.Kernel)
+	parts := []string{fmt.Sprintf("%s, %d cores, %s, Linux %s", m.CPU, m.Cores, kind, m.Kernel)}
 	for _, name := range slices.Sorted(maps.Keys(m.Versions)) {
 		if m.Versions[name] != "" {
-			text += fmt.Sprintf("; %s: %s", name, m.Versions[name])
+			parts = append(parts, name+": "+m.Versions[name])
 		}
 	}
-	return text + "."
+	return strings.Join(parts, "; ") + "."
 }
 
 // lookAround describes this machine. What cannot be told stays empty.
@@ -63,7 +63,7 @@ func lookAround(core int, realtime bool, breakwater string) machine {
 }
 
 func firstLine(name string, args ...string) string {
-	out, err := exec.Command(name, args...).CombinedOutput() //nolint:gosec // our own programs
+	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {
 		return ""
 	}

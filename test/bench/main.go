@@ -85,7 +85,7 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1) //nolint:gocritic // nothing is deferred but stop
+		os.Exit(1)
 	}
 }
 

@@ -153,12 +153,12 @@ func removeNetwork(ctx context.Context) error {
 }
 
 func namespacePIDs(ctx context.Context, ns string) []int {
-	out, err := exec.CommandContext(ctx, "ip", "netns", "pids", ns).Output() //nolint:gosec // names are constants
+	out, err := exec.CommandContext(ctx, "ip", "netns", "pids", ns).Output()
 	if err != nil {
 		return nil
 	}
 	var pids []int
-	for _, field := range strings.Fields(string(out)) {
+	for field := range strings.FieldsSeq(string(out)) {
 		if pid, err := strconv.Atoi(field); err == nil {
 			pids = append(pids, pid)
 		}
@@ -167,7 +167,7 @@ func namespacePIDs(ctx context.Context, ns string) []int {
 }
 
 func ip(ctx context.Context, args ...string) error {
-	out, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput() //nolint:gosec // arguments are constants
+	out, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}

@@ -164,5 +164,7 @@ func (o *origin) send(fd int, c *originConn) {
 	if blocked {
 		interest |= unix.EPOLLOUT
 	}
-	o.poll.modify(fd, interest, fd)
+	if errno := o.poll.modify(fd, interest, fd); errno != 0 {
+		o.fail("watch for room to send: %v", errno)
+	}
 }

@@ -63,7 +63,7 @@ func startEnd(ns string, core int, args ...string) (*process, error) {
 }
 
 func newProcess(name string, args ...string) *process {
-	p := &process{name: name, cmd: exec.Command(name, args...), log: &headBuffer{}, ended: make(chan struct{})} //nolint:gosec // our own configuration
+	p := &process{name: name, cmd: exec.Command(name, args...), log: &headBuffer{}, ended: make(chan struct{})}
 	p.cmd.Stderr = p.log
 	// A group of its own: Ctrl-C is for the bench, which then ends its processes in order.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
