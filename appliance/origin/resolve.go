@@ -63,7 +63,7 @@ func (s *Set) keepResolved(ctx context.Context, t lookupTask) {
 			return
 		}
 		s.resolved(t.named, found, err)
-		wait := min(max(found.ttl, s.minTTL), maxTTL)
+		wait := max(found.ttl, s.minTTL)
 		if err != nil {
 			wait, repeat = about(repeat), min(2*repeat, lastRepeat)
 		} else {
