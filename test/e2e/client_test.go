@@ -1,0 +1,125 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// answer is the line that the lab's origin begins with.
+type answer struct {
+	Origin      string
+	Peer        netip.AddrPort
+	Header      string
+	Source      netip.AddrPort
+	Destination netip.AddrPort
+}
+
+func dialTCP(at netip.AddrPort) (*net.TCPConn, error) {
+	d := net.Dialer{Timeout: patience}
+	d.SetMultipathTCP(false)
+	c, err := d.Dial("tcp", at.String())
+	if err != nil {
+		return nil, err
+	}
+	conn := c.(*net.TCPConn)
+	return conn, conn.SetDeadline(time.Now().Add(patience))
+}
+
+// connect dials the box as a player; the connection ends with the test.
+func connect(t *testing.T, at netip.AddrPort) *net.TCPConn {
+	t.Helper()
+	c, err := dialTCP(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func connectUDP(t *testing.T, at netip.AddrPort) *net.UDPConn {
+	t.Helper()
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func local(c net.Conn) netip.AddrPort { return addrPort(c.LocalAddr()) }
+
+func addrPort(a net.Addr) netip.AddrPort {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// askTCP sends a message and reads the origin's line and the echo.
+func askTCP(c net.Conn, message string) (a answer, err error) {
+	if _, err := c.Write([]byte(message)); err != nil {
+		return a, err
+	}
+	return readAnswer(bufio.NewReader(c), message)
+}
+
+func readAnswer(in *bufio.Reader, message string) (a answer, err error) {
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return a, fmt.Errorf("read the origin's line: %w (got %q)", err, line)
+	}
+	if err := json.Unmarshal(line, &a); err != nil {
+		return a, fmt.Errorf("read the origin's line %q: %w", line, err)
+	}
+	echo := make([]byte, len(message))
+	if _, err := readFull(in, echo); err != nil || string(echo) != message {
+		return a, fmt.Errorf("got the echo %q (%v), want %q", echo, err, message)
+	}
+	return a, nil
+}
+
+func readFull(in *bufio.Reader, b []byte) (int, error) {
+	for n := 0; n < len(b); {
+		got, err := in.Read(b[n:])
+		n += got
+		if err != nil {
+			return n, err
+		}
+	}
+	return len(b), nil
+}
+
+// askUDP sends a datagram until it is answered: datagrams may be lost. tries bounds how often.
+func askUDP(c net.Conn, message string, tries int) (a answer, err error) {
+	buf := make([]byte, 1<<16)
+	for range tries {
+		if _, err = c.Write([]byte(message)); err != nil {
+			continue // the ICMP error of an earlier one
+		}
+		if err = c.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+			return a, err
+		}
+		n, e := c.Read(buf)
+		if err = e; err != nil {
+			continue
+		}
+		line, echo, _ := bytes.Cut(buf[:n], []byte("\n"))
+		if err := json.Unmarshal(line, &a); err != nil {
+			return a, fmt.Errorf("read the origin's line %q: %w", line, err)
+		}
+		if string(echo) != message {
+			return a, fmt.Errorf("got the echo %q, want %q", echo, message)
+		}
+		return a, nil
+	}
+	return a, fmt.Errorf("no answer to %d datagrams: %w", tries, err)
+}

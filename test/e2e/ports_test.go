@@ -1,0 +1,95 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"breakwater/appliance/settings"
+)
+
+func TestEveryTCPPort(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		all := service("everything", "1-65535")
+		all.TCPHeader = "v2"
+		apply(t, document([]settings.Pool{pool("games", f.origin)}, all))
+		var next atomic.Uint32
+		onEach(t, 64, func() (int, bool) {
+			port := next.Add(1)
+			return int(port), port <= 65535
+		}, func(port int) error {
+			return seesTCP(f, uint16(port))
+		})
+	})
+}
+
+// seesTCP connects once: the origin sees the client's address and the port that it dialled, and echoes.
+func seesTCP(f family, port uint16) error {
+	c, err := dialTCP(f.at(port))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	got, err := askTCP(c, fmt.Sprintf("port %d", port))
+	if err != nil {
+		return err
+	}
+	want := answer{"games-1", got.Peer, "v2", local(c), f.at(port)}
+	if got != want {
+		return fmt.Errorf("got %+v, want %+v", got, want)
+	}
+	return nil
+}
+
+func TestRandomUDPPorts(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		all := service("everything", "1-65535")
+		all.UDPHeader = "v2-each"
+		apply(t, document([]settings.Pool{pool("games", f.origin)}, all))
+		random := rand.New(rand.NewPCG(1, 2))
+		ports := random.Perm(65535)[:1000]
+		var next atomic.Int32
+		onEach(t, 16, func() (int, bool) {
+			i := int(next.Add(1)) - 1
+			return i, i < len(ports)
+		}, func(i int) error {
+			at := f.at(uint16(ports[i] + 1))
+			c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(at))
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			got, err := askUDP(c, fmt.Sprint("to ", at), 5)
+			if err != nil {
+				return err
+			}
+			if want := (answer{"games-1", got.Peer, "v2", local(c), at}); got != want {
+				return fmt.Errorf("got %+v, want %+v", got, want)
+			}
+			return nil
+		})
+	})
+}
+
+// onEach does what next gives out, many at a time, and stops after a few failures.
+func onEach(t *testing.T, workers int, next func() (int, bool), do func(int) error) {
+	t.Helper()
+	var working sync.WaitGroup
+	var failed atomic.Int32
+	for range workers {
+		working.Go(func() {
+			for n, ok := next(); ok && failed.Load() < 10; n, ok = next() {
+				if err := do(n); err != nil {
+					failed.Add(1)
+					t.Errorf("%d: %v", n, err)
+				}
+			}
+		})
+	}
+	working.Wait()
+}
