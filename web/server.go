@@ -97,10 +97,10 @@ func (s *Server) add(l net.Listener, h http.Handler) {
 }
 
 // Addresses are where the server listens: the socket, and the TLS address if there is one.
-func (s *Server) Addresses() []net.Addr {
-	list := make([]net.Addr, len(s.accepts))
-	for i, l := range s.accepts {
-		list[i] = l.Addr()
+func (s *Server) Addresses() []string {
+	list := []string{s.socket} // its listener knows only the name it had before
+	for _, l := range s.accepts[1:] {
+		list = append(list, l.Addr().String())
 	}
 	return list
 }
@@ -115,7 +115,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		server.BaseContext = func(net.Listener) context.Context { return ctx } // ends event streams
 		g.Go(func() error {
 			if err := server.Serve(s.accepts[i]); !errors.Is(err, http.ErrServerClosed) {
-				return fmt.Errorf("serve %s: %w", s.accepts[i].Addr(), err)
+				return fmt.Errorf("serve %s: %w", s.Addresses()[i], err)
 			}
 			return nil
 		})

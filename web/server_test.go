@@ -83,7 +83,7 @@ func TestTheCertificateIsMadeOnceAndTrusted(t *testing.T) {
 		b := newBox(t)
 		s, stop := serve(t, b, dir)
 		prints = append(prints, s.Fingerprint())
-		if got := statusOver(t, dir, s.Addresses()[1].String()); got != http.StatusUnauthorized {
+		if got := statusOver(t, dir, s.Addresses()[1]); got != http.StatusUnauthorized {
 			t.Errorf("without a token: got %d, want 401", got)
 		}
 		stop()

@@ -200,6 +200,9 @@ func pendingOf(candidate store.Candidate) *Pending {
 
 // reportStore tells what opening the store brought to light.
 func (c *Control) reportStore(r store.Report) {
+	if r.Restored > 0 {
+		c.log.Warn("revisions were taken from their plain files", "restored", r.Restored)
+	}
 	if r.Damaged != "" {
 		c.conditions.Raise(health.Condition{Code: "store-restored", Severity: health.Warning,
 			Title: "The stored settings were damaged and restored",

@@ -167,6 +167,9 @@ func (e *Edge) do(ctx context.Context, method, path string, body []byte) (*http.
 	request.Header.Set("Content-Type", "application/json")
 	response, err := e.client.Do(request)
 	if err != nil {
+		if cause := errors.Unwrap(err); cause != nil {
+			err = cause // without the made-up URL of the socket
+		}
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	if response.StatusCode/100 == 2 {

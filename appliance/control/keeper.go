@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"breakwater/appliance/health"
@@ -90,7 +91,7 @@ func runs(seen status.Edge, p plan.Plan) bool {
 func (c *Control) raiseUnreachable(err error) {
 	c.conditions.Raise(health.Condition{Code: "edge-unreachable", Severity: health.Critical,
 		Title:  "The data plane does not answer",
-		Detail: err.Error() + ". Settings cannot change until it answers. Check that breakwater edge runs."})
+		Detail: sentence(err) + ". Settings cannot change until it answers. Check that breakwater edge runs."})
 }
 
 // raiseRefused tells that edge does not run what it should.
@@ -101,5 +102,11 @@ func (c *Control) raiseRefused(err error) {
 	}
 	c.conditions.Raise(health.Condition{Code: "plan-refused", Severity: health.Critical,
 		Title:  "The data plane refuses the current settings",
-		Detail: err.Error() + ". It keeps its last plan, and the current settings are tried again every 30 seconds. Change the settings or what they need."})
+		Detail: sentence(err) + ". It keeps its last plan, and the current settings are tried again every 30 seconds. Change the settings or what they need."})
+}
+
+// sentence is an error with a capital at its beginning.
+func sentence(err error) string {
+	text := err.Error()
+	return strings.ToUpper(text[:1]) + text[1:]
 }

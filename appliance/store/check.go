@@ -18,7 +18,7 @@ import (
 // Damage says what is wrong with the bbolt file.
 type Damage struct{ Why string }
 
-func (d *Damage) Error() string { return "the store is damaged: " + d.Why }
+func (d *Damage) Error() string { return d.Why }
 
 // Check tells whether the bbolt file at path is whole: bbolt's own check of all pages, then every record of ours. The
 // error is a *Damage when it is not. Some damage ends the process in which bbolt meets it; see CheckBy.
@@ -31,9 +31,12 @@ func Check(path string) error {
 	return errors.Join(err, db.Close())
 }
 
-// CheckBy returns a Check that runs command with the path of the file as last argument, and takes every end of it
-// other than exit status 0 as damage. Command should call Check and exit with 1 when it returns an error. It is ended
-// after wait: pages that point in a circle keep bbolt busy for ever.
+// DamageExit is the exit status by which a checking command tells that Check returned a *Damage.
+const DamageExit = 3
+
+// CheckBy returns a Check that runs command with the path of the file as last argument. Command should call Check and
+// exit with DamageExit for damage and 1 for any other error; what crashes, or takes longer than wait because pages
+// point in a circle, has met damage too.
 func CheckBy(wait time.Duration, command ...string) func(path string) error {
 	return func(path string) error {
 		ctx, cancel := context.WithTimeout(context.Background(), wait)
@@ -41,14 +44,18 @@ func CheckBy(wait time.Duration, command ...string) func(path string) error {
 		child := exec.CommandContext(ctx, command[0], append(command[1:len(command):len(command)], path)...)
 		output, err := child.CombinedOutput()
 		var ended *exec.ExitError
-		if errors.As(err, &ended) {
-			why, _, _ := strings.Cut(strings.TrimSpace(string(output)), "\n")
-			return &Damage{fmt.Sprintf("the check of the file ended with %s: %s", ended, why)}
-		}
-		if err != nil {
+		why, _, _ := strings.Cut(strings.TrimSpace(string(output)), "\n")
+		switch {
+		case err == nil:
+			return nil
+		case !errors.As(err, &ended):
 			return fmt.Errorf("check the store: %w", err)
+		case ended.ExitCode() == 1:
+			return fmt.Errorf("check the store: %s", why)
+		case ended.ExitCode() == DamageExit:
+			return &Damage{why}
 		}
-		return nil
+		return &Damage{fmt.Sprintf("the check of the file ended with %s: %s", ended, why)}
 	}
 }
 

@@ -109,24 +109,24 @@ func TestDamagedFiles(t *testing.T) {
 		damage func(r *rand.Rand, data []byte) []byte
 		rounds int
 	}{
-		{"one byte", func(r *rand.Rand, d []byte) []byte { d[r.IntN(len(d))] ^= byte(1 + r.IntN(255)); return d }, 60},
+		{"one byte", func(r *rand.Rand, d []byte) []byte { d[r.IntN(len(d))] ^= byte(1 + r.IntN(255)); return d }, 10},
 		{"a hundred bytes", func(r *rand.Rand, d []byte) []byte {
 			for range 100 {
 				d[r.IntN(len(d))] ^= byte(1 + r.IntN(255))
 			}
 			return d
-		}, 20},
+		}, 4},
 		{"a page header", func(r *rand.Rand, d []byte) []byte {
 			page := r.IntN(len(d) / os.Getpagesize())
 			d[page*os.Getpagesize()+r.IntN(16)] ^= byte(1 + r.IntN(255))
 			return d
-		}, 40},
+		}, 8},
 		{"a zeroed page", func(r *rand.Rand, d []byte) []byte {
 			page := r.IntN(len(d) / os.Getpagesize())
 			clear(d[page*os.Getpagesize():][:os.Getpagesize()])
 			return d
-		}, 20},
-		{"truncated", func(r *rand.Rand, d []byte) []byte { return d[:r.IntN(len(d))] }, 20},
+		}, 4},
+		{"truncated", func(r *rand.Rand, d []byte) []byte { return d[:r.IntN(len(d))] }, 4},
 		{"both meta pages", func(_ *rand.Rand, d []byte) []byte { clear(d[:2*os.Getpagesize()]); return d }, 1},
 		{"empty", func(*rand.Rand, []byte) []byte { return nil }, 1},
 		{"a foreign file", func(*rand.Rand, []byte) []byte { return []byte("# notes\nbuy milk\n") }, 1},
@@ -135,7 +135,7 @@ func TestDamagedFiles(t *testing.T) {
 				d[i] = byte(r.Uint32())
 			}
 			return d
-		}, 3},
+		}, 1},
 	}
 	original := t.TempDir()
 	s := open0(t, original)
@@ -154,7 +154,7 @@ func TestDamagedFiles(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(1, uint64(len(test.name))))
-			for round := range test.rounds {
+			for round := range test.rounds * moreRounds {
 				assertRestored(t, original, test.damage(r, bytes.Clone(whole)), round)
 			}
 		})
@@ -319,4 +319,47 @@ func cmpOr(steps ...func() error) error {
 		}
 	}
 	return nil
+}
+
+// TestWhatSaysNothingAboutTheContentMovesNothing: a file that cannot be checked is not a damaged file.
+func TestWhatSaysNothingAboutTheContentMovesNothing(t *testing.T) {
+	tests := []struct {
+		name  string
+		check func(path string) error
+	}{
+		{"no such command", CheckBy(time.Second, "/nonexistent/check")},
+		{"another error", CheckBy(time.Second, "sh", "-c", "echo the disk is busy >&2; exit 1")},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open0(t, dir)
+			commit(t, s, 1)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			_, report, err := Open(dir, Options{Check: test.check})
+			if err == nil || report.Damaged != "" {
+				t.Errorf("got %+v, %v, want an error and nothing moved", report, err)
+			}
+			assertWhole(t, open0(t, dir), 1)
+		})
+	}
+}
+
+func FuzzUnseal(f *testing.F) {
+	record, err := seal(Revision{Number: 7, Author: "anna"}, []byte("{}\n"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(record)
+	f.Add(record[:len(record)-1])
+	f.Add([]byte(nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var r Revision
+		document, err := unseal(data, &r)
+		if err == nil && !bytes.HasSuffix(data, append(bytes.Clone(document), trailer(data[:len(data)-trailerLength])...)) {
+			t.Errorf("%q is accepted", data)
+		}
+	})
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -19,11 +20,14 @@ func TestMain(m *testing.M) {
 }
 
 func report(err error) int {
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	if err == nil {
+		return 0
 	}
-	return 0
+	fmt.Fprintln(os.Stderr, err)
+	if _, ok := errors.AsType[*Damage](err); ok {
+		return DamageExit
+	}
+	return 1
 }
 
 // writeForEver commits revisions and prints the number of each that was acknowledged.

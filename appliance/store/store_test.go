@@ -67,7 +67,7 @@ func TestOldRevisionsAreForgottenInBothFormats(t *testing.T) {
 		wantOldestKept uint64
 	}{
 		{"small documents", 100, maxRevisions + 3, maxRevisions, 4},
-		{"large documents", 1 << 20, minRevisions + 2, minRevisions, 3},
+		{"large documents", 400 << 10, minRevisions + 2, minRevisions, 3},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

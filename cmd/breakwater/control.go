@@ -48,7 +48,7 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	for _, a := range server.Addresses() {
-		log.Info("listening", "address", a.String())
+		log.Info("listening", "address", a)
 	}
 	if print := server.Fingerprint(); print != "" {
 		log.Info("certificate", "fingerprint", print)
@@ -82,7 +82,7 @@ func notifyReady(socket string) error {
 	if socket == "" {
 		return nil
 	}
-	conn, err := net.Dial("unixgram", socket)
+	conn, err := net.Dial("unixgram", socket) //nolint:gosec // systemd names the socket
 	if err != nil {
 		return err
 	}

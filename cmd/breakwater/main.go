@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"breakwater/appliance/store"
 )
 
 // env is what a command gets from the process that runs it.
@@ -62,10 +64,15 @@ func main() {
 	os.Exit(exitCode(os.Stderr, err))
 }
 
-// exitCode tells the error, if there is one: 1 for a command that did not succeed, 2 for one that was not understood.
+// exitCode tells the error, if there is one: 1 for a command that did not succeed, 2 for one that was not understood,
+// 3 for a damaged store.
 func exitCode(w io.Writer, err error) int {
 	if err == nil {
 		return 0
+	}
+	if damage, ok := errors.AsType[*store.Damage](err); ok {
+		fmt.Fprintln(w, damage)
+		return store.DamageExit
 	}
 	fmt.Fprintln(w, "breakwater:", err)
 	if errors.Is(err, errUsage) {
