@@ -61,6 +61,7 @@ type Edge struct {
 	current *plan.Plan // nil: none yet
 	print   string     // its fingerprint
 	kernel  status.Steering
+	own     []netip.Addr // the box's addresses that the origins were compared with
 }
 
 // Run serves until ctx ends, then drains for Options.Drain. Steering stays in place: without listeners TPROXY drops
@@ -229,10 +230,31 @@ func (e *Edge) check() {
 	}
 	e.conditions.Clear("steering", "")
 	e.kernel.Checked = time.Now()
+	e.checkLoops()
 	if len(repaired) > 0 {
 		e.kernel.Repairs += uint64(len(repaired))
 		e.options.Log.Warn("put back what was missing in the kernel", "missing", repaired)
 	}
+}
+
+// checkLoops tells the origins which addresses the box has by now. One that an origin has, too, would be a loop: its
+// traffic would come back in.
+func (e *Edge) checkLoops() {
+	own, err := steering.LocalAddresses()
+	if err == nil && slices.Equal(own, e.own) {
+		return
+	}
+	if err == nil {
+		err = e.pools.Apply(e.current, own)
+	}
+	if err != nil {
+		e.conditions.Raise(health.Condition{
+			Code: "origin-loop", Severity: health.Critical, Title: "An origin has become an address of this box", Detail: err.Error(),
+		})
+		return
+	}
+	e.own = own
+	e.conditions.Clear("origin-loop", "")
 }
 
 // Status is what edge sees now.

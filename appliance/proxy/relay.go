@@ -216,16 +216,14 @@ func (s *session) ended(from, to *side) bool {
 // the whole.
 func (s *session) broken(at *side, errno unix.Errno) {
 	ofClient := at == &s.clientSide
-	reason := status.OriginError
+	var reason status.Reason
 	switch errno {
-	case 0: // the error was taken by an earlier call; the reset is what is left of it
-		fallthrough
-	case unix.ECONNRESET, unix.EPIPE:
-		reason = either(ofClient, status.ClientReset, status.OriginReset)
 	case unix.ETIMEDOUT:
 		reason = either(ofClient, status.ClientTimeout, status.OriginTimeout)
 	case unix.EHOSTUNREACH, unix.ENETUNREACH:
 		reason = either(ofClient, status.ClientUnreachable, status.OriginUnreachable)
+	case 0, unix.ECONNRESET, unix.EPIPE: // 0: an earlier call took the error; the reset is what is left of it
+		reason = either(ofClient, status.ClientReset, status.OriginReset)
 	default:
 		reason = either(ofClient, status.ClientReset, status.OriginError)
 	}
