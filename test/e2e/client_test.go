@@ -11,16 +11,9 @@ import (
 	"net/netip"
 	"testing"
 	"time"
-)
 
-// answer is the line that the lab's origin begins with.
-type answer struct {
-	Origin      string
-	Peer        netip.AddrPort
-	Header      string
-	Source      netip.AddrPort
-	Destination netip.AddrPort
-}
+	"breakwater/test/lab"
+)
 
 func dialTCP(at netip.AddrPort) (*net.TCPConn, error) {
 	d := net.Dialer{Timeout: patience}
@@ -65,14 +58,14 @@ func addrPort(a net.Addr) netip.AddrPort {
 }
 
 // askTCP sends a message and reads the origin's line and the echo.
-func askTCP(c net.Conn, message string) (a answer, err error) {
+func askTCP(c net.Conn, message string) (a lab.Answer, err error) {
 	if _, err := c.Write([]byte(message)); err != nil {
 		return a, err
 	}
 	return readAnswer(bufio.NewReader(c), message)
 }
 
-func readAnswer(in *bufio.Reader, message string) (a answer, err error) {
+func readAnswer(in *bufio.Reader, message string) (a lab.Answer, err error) {
 	line, err := in.ReadBytes('\n')
 	if err != nil {
 		return a, fmt.Errorf("read the origin's line: %w (got %q)", err, line)
@@ -98,10 +91,13 @@ func readFull(in *bufio.Reader, b []byte) (int, error) {
 	return len(b), nil
 }
 
-// askUDP sends a datagram until it is answered: datagrams may be lost. tries bounds how often.
-func askUDP(c net.Conn, message string, tries int) (a answer, err error) {
+// udpTries is how often a datagram is sent until it is answered: datagrams may be lost.
+const udpTries = 5
+
+// askUDP is askTCP with datagrams.
+func askUDP(c net.Conn, message string) (a lab.Answer, err error) {
 	buf := make([]byte, 1<<16)
-	for range tries {
+	for range udpTries {
 		if _, err = c.Write([]byte(message)); err != nil {
 			continue // the ICMP error of an earlier one
 		}
@@ -121,5 +117,24 @@ func askUDP(c net.Conn, message string, tries int) (a answer, err error) {
 		}
 		return a, nil
 	}
-	return a, fmt.Errorf("no answer to %d datagrams: %w", tries, err)
+	return a, fmt.Errorf("no answer to %d datagrams: %w", udpTries, err)
+}
+
+func setDeadline(t *testing.T, c net.Conn) {
+	t.Helper()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// receive waits for the next of a channel.
+func receive[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("got nothing within %s", patience)
+		panic("not reached")
+	}
 }

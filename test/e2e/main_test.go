@@ -1,148 +1,88 @@
 //go:build e2e
 
-// Package e2e tests the whole product through the lab: every test is a client in bw-client, of the box that runs in
-// bw-edge as it does on a real box. One lab serves all tests; a test that needs other settings applies them and
-// puts the lab's own back.
+// Package e2e drives a whole box from outside: players in bw-client, the two processes of the box as they are
+// installed, origins in bw-origin.
+//
+//	make e2e
+//	go test -tags e2e -run 'TestEveryTCPPort/IPv6' ./test/e2e
+//
+// One lab serves all cases. TestMain starts it and runs the test binary again inside bw-client, so every goroutine of
+// every test is a player. What a case needs elsewhere it opens with lab.Inside: a socket stays in the network
+// namespace it was made in, whichever goroutine uses it. Settings are changed as an operator does, with `breakwater
+// apply`; a case begins by applying its own document and owes nothing to the next. The lab starts a killed edge or
+// control again, as systemd does on a real box.
 package e2e
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
-	"os/exec"
-	"strings"
 	"testing"
 	"time"
 
 	"breakwater/test/lab"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m, lab.Options{})) }
+// patience is how long to wait for something that must happen. No case measures with it.
+const patience = 15 * time.Second
 
-// wait bounds everything that a test waits for.
-const wait = 5 * time.Second
+// TestMain starts the lab. What the box logs goes to the file that BREAKWATER_E2E_LOG names, else to standard error.
+func TestMain(m *testing.M) {
+	o := lab.Options{Settings: "testdata/lab.json", Log: os.Stderr}
+	if name := os.Getenv("BREAKWATER_E2E_LOG"); name != "" {
+		log, err := os.Create(name)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		o.Log = log
+	}
+	os.Exit(lab.Main(m, o))
+}
 
-// family is one of the two that every case runs for.
+// family is the lab's addresses of one IP version.
 type family struct {
 	name                 string
 	client, edge, origin netip.Addr
 }
 
-// families are the lab's addresses, by family.
-func families(t *testing.T) []family {
-	t.Helper()
-	r, err := lab.Running()
-	if err != nil {
-		t.Fatal(err)
-	}
-	list := make([]family, 0, 2)
-	for i, name := range []string{"IPv4", "IPv6"} {
-		list = append(list, family{name, r.Client.Addresses[i], r.Edge.Addresses[i], r.Origin.Addresses[i]})
-	}
-	return list
+var families = []family{
+	{"IPv4", netip.MustParseAddr("198.18.1.2"), netip.MustParseAddr("198.18.1.10"), netip.MustParseAddr("198.18.2.2")},
+	{"IPv6", netip.MustParseAddr("2001:db8:1::2"), netip.MustParseAddr("2001:db8:1::10"), netip.MustParseAddr("2001:db8:2::2")},
 }
 
-// both runs a test once for each family.
-func both(t *testing.T, test func(t *testing.T, f family)) {
-	t.Helper()
-	for _, f := range families(t) {
-		t.Run(f.name, func(t *testing.T) { test(t, f) })
+// eachFamily runs f once for IPv4 and once for IPv6.
+func eachFamily(t *testing.T, f func(t *testing.T, f family)) {
+	for _, family := range families {
+		t.Run(family.name, func(t *testing.T) { f(t, family) })
 	}
 }
 
-// apply makes a document the current settings, for this test only. services is the value of its field of that name;
-// pool "games" has an origin of each family, "games4" and "games6" one of theirs.
-func apply(t *testing.T, services string) {
-	t.Helper()
-	document := fmt.Sprintf(`{ "schema": 1,
-		"edge": { "interfaces": ["wan0"], "addresses": ["198.18.1.10/32", "2001:db8:1::10/128"] },
-		"pools": [
-			{ "name": "games4", "origins": [ { "name": "games-1", "address": "198.18.2.2" } ] },
-			{ "name": "games6", "origins": [ { "name": "games-1", "address": "2001:db8:2::2" } ] } ],
-		"services": %s }`, services)
-	before := breakwater(t, "", "export")
-	breakwater(t, document, "apply", "-")
-	t.Cleanup(func() { breakwater(t, before, "apply", "-") })
+// host is another address in the network of a.
+func host(a netip.Addr, n byte) netip.Addr {
+	if a.Is4() {
+		b := a.As4()
+		b[3] = n
+		return netip.AddrFrom4(b)
+	}
+	b := a.As16()
+	b[15] = n
+	return netip.AddrFrom16(b)
 }
 
-// breakwater runs a command of the product against the lab and returns what it prints.
-func breakwater(t *testing.T, stdin string, args ...string) string {
-	t.Helper()
-	binary, err := lab.Binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(binary, args...)
-	cmd.Stdin = strings.NewReader(stdin)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("breakwater %s: %v\n%s", strings.Join(args, " "), err, stderr.Bytes())
-	}
-	return stdout.String()
-}
+func (f family) at(port uint16) netip.AddrPort { return netip.AddrPortFrom(f.edge, port) }
 
-// dial connects to the box and ends with the test.
-func dial(t *testing.T, protocol string, addr netip.Addr, port uint16) net.Conn {
+// eventually waits until done reports nothing, and fails with what it reported last.
+func eventually(t *testing.T, done func() error) {
 	t.Helper()
-	conn, err := net.DialTimeout(protocol, netip.AddrPortFrom(addr, port).String(), wait)
-	if err != nil {
-		t.Fatal(err)
+	for end := time.Now().Add(patience); ; {
+		err := done()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after %s: %v", patience, err)
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(wait)); err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-// readAnswer reads the origin's line from a TCP connection, and leaves what follows in the reader.
-func readAnswer(t *testing.T, conn net.Conn) (lab.Answer, *bufio.Reader) {
-	t.Helper()
-	in := bufio.NewReader(conn)
-	line, err := in.ReadBytes('\n')
-	if err != nil {
-		t.Fatalf("read the origin's answer: %v", err)
-	}
-	return parseAnswer(t, line), in
-}
-
-// exchange sends a datagram and returns the origin's line and the payload that came back.
-func exchange(t *testing.T, conn net.Conn, payload []byte) (lab.Answer, []byte) {
-	t.Helper()
-	if _, err := conn.Write(payload); err != nil {
-		t.Fatal(err)
-	}
-	buf := make([]byte, 1<<16)
-	n, err := conn.Read(buf)
-	if err != nil {
-		t.Fatalf("read the origin's reply: %v", err)
-	}
-	line, rest, _ := bytes.Cut(buf[:n], []byte("\n"))
-	return parseAnswer(t, line), rest
-}
-
-func parseAnswer(t *testing.T, line []byte) (a lab.Answer) {
-	t.Helper()
-	if err := json.Unmarshal(line, &a); err != nil {
-		t.Fatalf("parse the origin's answer %q: %v", line, err)
-	}
-	return a
-}
-
-// local and remote are the addresses of a socket of ours.
-func local(t *testing.T, c net.Conn) netip.AddrPort  { return addrPort(t, c.LocalAddr()) }
-func remote(t *testing.T, c net.Conn) netip.AddrPort { return addrPort(t, c.RemoteAddr()) }
-
-func addrPort(t *testing.T, a net.Addr) netip.AddrPort {
-	t.Helper()
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ap
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"breakwater/appliance/settings"
+	"breakwater/test/lab"
 )
 
 func TestEveryTCPPort(t *testing.T) {
@@ -39,7 +40,7 @@ func seesTCP(f family, port uint16) error {
 	if err != nil {
 		return err
 	}
-	want := answer{"games-1", got.Peer, "v2", local(c), f.at(port)}
+	want := lab.Answer{Origin: "games-1", Peer: got.Peer, Header: "v2", Source: local(c), Destination: f.at(port)}
 	if got != want {
 		return fmt.Errorf("got %+v, want %+v", got, want)
 	}
@@ -64,11 +65,11 @@ func TestRandomUDPPorts(t *testing.T) {
 				return err
 			}
 			defer c.Close()
-			got, err := askUDP(c, fmt.Sprint("to ", at), 5)
+			got, err := askUDP(c, fmt.Sprint("to ", at))
 			if err != nil {
 				return err
 			}
-			if want := (answer{"games-1", got.Peer, "v2", local(c), at}); got != want {
+			if want := (lab.Answer{Origin: "games-1", Peer: got.Peer, Header: "v2", Source: local(c), Destination: at}); got != want {
 				return fmt.Errorf("got %+v, want %+v", got, want)
 			}
 			return nil
