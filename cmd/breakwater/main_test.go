@@ -25,9 +25,9 @@ const documentOne = `{ "schema": 1,
   "pools": [ { "name": "one", "origins": [ { "address": "10.0.0.20" } ] } ],
   "services": [ { "name": "everything", "protocols": ["tcp"], "ports": ["1-65535"], "pool": "one" } ] }`
 
-// TestMain also runs this binary as the child that checks the store.
+// TestMain also runs this binary as a control process to be killed, and as the child of one that checks the store.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "check-store" {
+	if len(os.Args) > 1 && (os.Args[1] == "control" || os.Args[1] == "check-store") {
 		os.Exit(exitCode(os.Stderr, run(context.Background(), &env{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:])))
 	}
 	os.Exit(m.Run())
