@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == "control" || os.Args[1] == "check-store") {
 		os.Exit(exitCode(os.Stderr, run(context.Background(), &env{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:])))
 	}
+	// With -race, every child would sleep for a second before it ends.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
