@@ -2,8 +2,10 @@ package steering
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -78,13 +80,15 @@ func looseSteps(interfaces []string) []step {
 	return steps
 }
 
-// acceptSourceCheck refuses a box on which every steered packet would be taken for a forged one.
+// acceptSourceCheck refuses a box on which every steered IPv4 packet would be taken for a forged one.
 func acceptSourceCheck(c plan.Steering) error {
-	for _, name := range c.Interfaces {
-		strict := max(sysctl("all", "rp_filter"), sysctl(name, "rp_filter")) != "0"
-		if strict && max(sysctl("all", "src_valid_mark"), sysctl(name, "src_valid_mark")) == "1" {
-			return fmt.Errorf("net.ipv4.conf.all.src_valid_mark or that of %s is 1 while rp_filter is on: Linux would "+
-				"drop every steered packet; set it to 0, or rp_filter of all and %[1]s to 0", name)
+	if !slices.ContainsFunc(c.Addresses, func(p netip.Prefix) bool { return p.Addr().Unmap().Is4() }) {
+		return nil
+	}
+	for _, name := range append([]string{"all"}, c.Interfaces...) {
+		if sysctl(name, "src_valid_mark") == "1" {
+			return fmt.Errorf("net.ipv4.conf.%s.src_valid_mark is 1 (WireGuard's wg-quick does that), with which Linux "+
+				"drops every steered packet: set it to 0", name)
 		}
 	}
 	return nil

@@ -22,7 +22,8 @@
 //   - Rules: a fixed skeleton of a dozen for each family, one more for each edge interface. They are written with
 //     the iptables command, whichever backend the system has (Debian: nf_tables; the legacy one works as well).
 //     There is no rule for an address: addresses are in an ipset, so that 1,000 of them cost a packet one hash
-//     lookup and Apply a thousand netlink messages instead of a thousand processes.
+//     lookup and Apply a netlink message each instead of a process. Seen on two slow cores: 1,000 addresses applied
+//     in 0.14 s and checked in 0.03 s; 100 rules by iptables take 0.4 s.
 //   - No nat table and no ct match, so that connection tracking stays off on this path. TPROXY and socket
 //     matches do load defragmentation: fragments are whole before they are looked at.
 //   - One rule and one table with `local default dev lo` for each family: a marked packet is for the box,
@@ -35,8 +36,8 @@
 //	rp_filter       edge interfaces   to 2 (loose) where 1 (strict) is in force, as a client may come in by another
 //	                                  uplink than the one the answer takes. The kernel uses the larger of "all" and
 //	                                  the interface. Not restored: what it was before is written nowhere.
-//	src_valid_mark  all               must be 0 while rp_filter is on, otherwise the source of a marked packet is
-//	                                  looked up in our table, looks like our own, and is dropped. Apply refuses.
+//	src_valid_mark  all, edge         must be 0, whatever rp_filter is: otherwise the source of a marked packet is looked
+//	                                  up in our table, looks like our own, and is dropped. Apply refuses.
 //	route_localnet  -                 stays 0: TPROXY hands over the socket, the packet is never sent to 127.0.0.1.
 //	ip_nonlocal_bind, ip_forward      stay 0: IP_TRANSPARENT sockets need neither.
 //

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
@@ -95,7 +96,20 @@ func start(t *testing.T, near string, net int) machine {
 		ip link set lo up; ip link set eth0 up
 		ip route add default via 198.18.%[1]d.1; ip route add default via 2001:db8:%[1]d::1`, net))
 	t.Cleanup(func() { sh(t, "ip link del "+near) })
+	m.awaitLink(t, net)
 	return m
+}
+
+// awaitLink returns when both families work: the kernel takes up to a second to tell IPv6 that a cable is plugged
+// in (net/core/link_watch.c). What was learnt meanwhile is forgotten, so that tests begin with finding neighbours.
+func (m machine) awaitLink(t *testing.T, net int) {
+	t.Helper()
+	for _, a := range []string{fmt.Sprintf("198.18.%d.2", net), fmt.Sprintf("2001:db8:%d::2", net)} {
+		eventually(t, a+" answers", func() bool { return ping(netip.MustParseAddr(a)) == nil })
+	}
+	const forget = "ip neigh flush all; ip -6 neigh flush all"
+	sh(t, forget)
+	m.sh(t, forget)
 }
 
 func (m machine) sh(t *testing.T, line string) string {
