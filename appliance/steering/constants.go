@@ -56,7 +56,7 @@ const lockSeconds = 5
 const dumpTries = 5
 
 // A set cannot be destroyed until the kernel has freed the last rule that names it, and nf_tables frees rules
-// in the background. Seen: under 20 ms.
+// in the background. One second is a guess with room: the tests, which clear some hundred times, never needed it all.
 const (
 	busyTries = 50
 	busyPause = 20 * time.Millisecond
