@@ -31,7 +31,7 @@ test: build
 
 e2e: build
 	@test/tools/setup test
-	@CGO_ENABLED=1 go run ./test/tally 'end to end'
+	@CGO_ENABLED=1 go run ./test/tally e2e
 
 bench: build
 	@test/tools/setup test

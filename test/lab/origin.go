@@ -28,8 +28,8 @@ type origin struct {
 	names map[netip.Addr]string
 }
 
-// answer is the line that the origin begins with. Its fields are part of the interface.
-type answer struct {
+// Answer is the line that the origin begins with. Its fields are part of the interface.
+type Answer struct {
 	Origin      string         `json:"origin"`
 	Peer        netip.AddrPort `json:"peer"`   // as the socket sees it
 	Header      string         `json:"header"` // none, v1, v2; on UDP none, v2, spp
@@ -142,7 +142,7 @@ func (o *origin) serve(nc net.Conn) {
 }
 
 // meet reads the header, if one comes, and words the answer. rest is what the client sent after it.
-func (o *origin) meet(conn *net.TCPConn) (a answer, rest []byte, err error) {
+func (o *origin) meet(conn *net.TCPConn) (a Answer, rest []byte, err error) {
 	a = o.answerTo(addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr()))
 	if err := conn.SetReadDeadline(time.Now().Add(firstBytes)); err != nil {
 		return a, nil, err
@@ -174,23 +174,23 @@ func (o *origin) meet(conn *net.TCPConn) (a answer, rest []byte, err error) {
 	return a, buf, conn.SetReadDeadline(time.Time{})
 }
 
-func (o *origin) answerTo(peer, local netip.AddrPort) answer {
+func (o *origin) answerTo(peer, local netip.AddrPort) Answer {
 	name, ok := o.names[local.Addr()]
 	if !ok {
 		name = local.Addr().String()
 	}
-	return answer{Origin: name, Peer: peer, Header: "none", Source: peer, Destination: local}
+	return Answer{Origin: name, Peer: peer, Header: "none", Source: peer, Destination: local}
 }
 
 // saw notes a header. A LOCAL one, of a health check, speaks of nobody, so the socket's addresses stay.
-func (a *answer) saw(h header.Header) {
+func (a *Answer) saw(h header.Header) {
 	a.Header = fmt.Sprintf("v%d", h.Version)
 	if !h.Local {
 		a.Source, a.Destination = h.Source, h.Destination
 	}
 }
 
-func (a *answer) line() []byte {
+func (a *Answer) line() []byte {
 	text, err := json.Marshal(a)
 	if err != nil { // four addresses and two words: cannot be
 		panic(err)

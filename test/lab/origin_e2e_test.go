@@ -147,12 +147,12 @@ func testOriginTCP(t *testing.T, n *network, origin netip.Addr) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var got answer
+			var got Answer
 			if err := json.Unmarshal(line, &got); err != nil {
 				t.Fatal(err)
 			}
 			peer, local := addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr())
-			want := answer{originName, peer, tt.header, peer, local}
+			want := Answer{originName, peer, tt.header, peer, local}
 			if tt.header != "none" && tt.name != "local" {
 				want.Source, want.Destination = src, dst
 			}
@@ -211,11 +211,11 @@ func testOriginUDP(t *testing.T, n *network, origin netip.Addr) {
 				datagram = datagram[len(spp):]
 			}
 			line, echoed, _ := bytes.Cut(datagram, []byte("\n"))
-			var got answer
+			var got Answer
 			if err := json.Unmarshal(line, &got); err != nil {
 				t.Fatal(err)
 			}
-			want := answer{originName, peer, tt.header, peer, local}
+			want := Answer{originName, peer, tt.header, peer, local}
 			if tt.header != "none" {
 				want.Source, want.Destination = src, dst
 			}

@@ -98,6 +98,6 @@ func seesAnswer(ctx context.Context, ns netns.NsHandle, at netip.AddrPort) error
 		if err != nil {
 			return err
 		}
-		return json.Unmarshal(line, new(answer))
+		return json.Unmarshal(line, new(Answer))
 	})
 }

@@ -33,7 +33,7 @@ const startTime = 60 * time.Second
 
 // Start runs a lab and returns when it carries traffic. It needs root. The lab ends with Close, or with ctx.
 func Start(ctx context.Context, o Options) (*Lab, error) {
-	binary, err := findBinary()
+	binary, err := Binary()
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +78,8 @@ func (l *Lab) Close() error {
 	return l.cmd.Wait()
 }
 
-// findBinary looks for build/breakwater upwards from the working directory, which for a test is its package.
-func findBinary() (string, error) {
+// Binary finds build/breakwater, upwards from the working directory, which for a test is its package.
+func Binary() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err

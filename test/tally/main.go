@@ -1,6 +1,9 @@
-// Command tally runs the stages of `make test`, says where the time goes, and closes with the line
+// Command tally runs the stages of `make test`, or those it is given, says where the time goes, and closes with the line
 //
 //	N passed, N failed
+//
+//	go run ./test/tally              all of them
+//	go run ./test/tally vet lint     these
 //
 // A stage is a check, which passes or fails as a whole, or a `go test -json`, whose tests are counted one by one,
 // each name once, whatever the number of stages it ran in. A package that does not build or dies counts as a
@@ -13,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,8 +28,9 @@ type stage struct {
 	args  []string
 }
 
-// stages are in the order in which they tell most for the least time. Tests that need root are those with the build
-// tag e2e; they run one package at a time, because there is one lab on a machine.
+// stages are in the order in which they tell most for the least time. unit is every test that needs no root, with the
+// race detector, and replays what fuzzing found. e2e is those that need it, which have this build tag, one package at
+// a time, because there is one lab on a machine.
 func stages(privileged []string) []stage {
 	end := []string{"go", "test", "-json", "-tags", "e2e", "-count=1", "-p=1", "-timeout=30m"}
 	if os.Geteuid() != 0 {
@@ -34,8 +39,8 @@ func stages(privileged []string) []stage {
 	return []stage{
 		{"vet", false, []string{"go", "vet", "-tags", "e2e", "./..."}},
 		{"lint", false, []string{"make", "-s", "lint"}},
-		{"unit, race and fuzz replay", true, []string{"go", "test", "-json", "-race", "-shuffle=on", "./..."}},
-		{"end to end", true, append(end, privileged...)},
+		{"unit", true, []string{"go", "test", "-json", "-race", "-shuffle=on", "./..."}},
+		{"e2e", true, append(end, privileged...)},
 	}
 }
 
@@ -48,13 +53,16 @@ func main() {
 	t := newTally()
 	var times strings.Builder
 	for _, s := range stages(privileged) {
+		if len(os.Args) > 1 && !slices.Contains(os.Args[1:], s.name) {
+			continue
+		}
 		start := time.Now()
 		t.run(s)
 		fmt.Fprintf(&times, "%7.1f s  %s\n", time.Since(start).Seconds(), s.name)
 	}
 	fmt.Printf("\nWhere the time went:\n%s%s\n", times.String(), t.slowest(5))
 	fmt.Println(t.line())
-	if t.failed() > 0 {
+	if t.failed() > 0 || t.count(pass) == 0 {
 		os.Exit(1)
 	}
 }
