@@ -26,8 +26,8 @@ import (
 	"breakwater/appliance/store"
 )
 
+// How long a change may wait for its confirmation.
 const (
-	// MinConfirm and MaxConfirm bound how long a change waits for its confirmation.
 	MinConfirm = 5 * time.Second
 	MaxConfirm = 24 * time.Hour
 )

@@ -135,8 +135,7 @@ func (s *Store) openDatabase(o Options) (Report, error) {
 	if err == nil {
 		s.db, err = openGuarded(path, o.LockWait, false)
 	}
-	var damage *Damage
-	if errors.As(err, &damage) {
+	if damage, ok := errors.AsType[*Damage](err); ok {
 		return s.replaceDamaged(path, damage, o)
 	}
 	if err != nil {

@@ -237,7 +237,7 @@ func drawn(t *testing.T) []string {
 	}
 	byBucket := map[string]string{}
 	bucket := ""
-	for _, line := range strings.Split(file.Doc.Text(), "\n") {
+	for line := range strings.SplitSeq(file.Doc.Text(), "\n") {
 		if m := regexp.MustCompile(`^\s*[├└]── (\w+)$`).FindStringSubmatch(line); m != nil {
 			bucket = m[1]
 		} else if m := regexp.MustCompile(`^\s*│?\s+└── (\w+) `).FindStringSubmatch(line); m != nil {

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/test/lab"
 	"breakwater/web"
 	"breakwater/web/api"
 )
@@ -38,15 +39,7 @@ type connection struct {
 	Fingerprint string `help:"SHA-256 of the certificate of the box, as its screen shows it." placeholder:"HEX"`
 
 	// Where the box of this machine and the running lab are found; empty: defaultSocket and labFile.
-	socket, lab string
-}
-
-// labInfo is the content of labFile.
-type labInfo struct {
-	URL         string `json:"url"`
-	Token       string `json:"token"`
-	Certificate string `json:"certificate"` // path of a PEM file
-	Socket      string `json:"socket"`
+	socket, labFile string
 }
 
 // client talks to one box.
@@ -75,8 +68,8 @@ func (c *connection) dial() (*client, error) {
 	return c.overTLS(c.URL, running)
 }
 
-func (c *connection) readLab() (l labInfo, ok bool) {
-	data, err := os.ReadFile(cmp.Or(c.lab, labFile))
+func (c *connection) readLab() (l lab.Access, ok bool) {
+	data, err := os.ReadFile(cmp.Or(c.labFile, labFile))
 	return l, err == nil && json.Unmarshal(data, &l) == nil
 }
 
@@ -101,7 +94,7 @@ func overSocket(path string) *client {
 
 // overTLS trusts what the flags name, else for the lab's own URL what the lab wrote, else the certificates of the
 // operating system.
-func (c *connection) overTLS(base string, running labInfo) (*client, error) {
+func (c *connection) overTLS(base string, running lab.Access) (*client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("%q is not the address of a box; write it like https://192.0.2.1:8443 or unix:///path", base)

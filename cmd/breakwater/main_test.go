@@ -17,6 +17,7 @@ import (
 	"breakwater/appliance/control/edgetest"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
+	"breakwater/test/lab"
 	"breakwater/web"
 )
 
@@ -288,16 +289,16 @@ func TestTheLabIsFound(t *testing.T) {
 	tests := []struct {
 		name     string
 		url      string
-		lab      labInfo
+		access   lab.Access
 		wantBase string
 	}{
-		{"socket", "", labInfo{Socket: filepath.Join(b.dir, "control.sock"), URL: b.tls}, "http://box"},
-		{"no socket", "", labInfo{Socket: "/nowhere", URL: b.tls, Token: secret, Certificate: certificate}, b.tls},
-		{"its url", b.tls + "/", labInfo{URL: b.tls, Token: secret, Certificate: certificate}, b.tls},
+		{"socket", "", lab.Access{Socket: filepath.Join(b.dir, "control.sock"), URL: b.tls}, "http://box"},
+		{"no socket", "", lab.Access{Socket: "/nowhere", URL: b.tls, Token: secret, Certificate: certificate}, b.tls},
+		{"its url", b.tls + "/", lab.Access{URL: b.tls, Token: secret, Certificate: certificate}, b.tls},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			data, err := json.Marshal(test.lab)
+			data, err := json.Marshal(test.access)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -305,7 +306,7 @@ func TestTheLabIsFound(t *testing.T) {
 			if err := os.WriteFile(file, data, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			c := connection{URL: test.url, lab: file, socket: "/nowhere"}
+			c := connection{URL: test.url, labFile: file, socket: "/nowhere"}
 			box, err := c.dial()
 			if err != nil {
 				t.Fatal(err)
