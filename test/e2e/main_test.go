@@ -58,7 +58,7 @@ func eachFamily(t *testing.T, f func(t *testing.T, f family)) {
 	}
 }
 
-// host is another address in the network of a.
+// host is another address in the network of a. The lab's origin answers on 2, 12 and 13 (testdata/lab.json).
 func host(a netip.Addr, n byte) netip.Addr {
 	if a.Is4() {
 		b := a.As4()

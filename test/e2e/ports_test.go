@@ -19,13 +19,7 @@ func TestEveryTCPPort(t *testing.T) {
 		all := service("everything", "1-65535")
 		all.TCPHeader = "v2"
 		apply(t, document([]settings.Pool{pool("games", f.origin)}, all))
-		var next atomic.Uint32
-		onEach(t, 64, func() (int, bool) {
-			port := next.Add(1)
-			return int(port), port <= 65535
-		}, func(port int) error {
-			return seesTCP(f, uint16(port))
-		})
+		onEach(t, 64, upTo(65535), func(i int) error { return seesTCP(f, uint16(i+1)) })
 	})
 }
 
@@ -54,11 +48,7 @@ func TestRandomUDPPorts(t *testing.T) {
 		apply(t, document([]settings.Pool{pool("games", f.origin)}, all))
 		random := rand.New(rand.NewPCG(1, 2))
 		ports := random.Perm(65535)[:1000]
-		var next atomic.Int32
-		onEach(t, 16, func() (int, bool) {
-			i := int(next.Add(1)) - 1
-			return i, i < len(ports)
-		}, func(i int) error {
+		onEach(t, 16, upTo(len(ports)), func(i int) error {
 			at := f.at(uint16(ports[i] + 1))
 			c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(at))
 			if err != nil {
@@ -93,4 +83,13 @@ func onEach(t *testing.T, workers int, next func() (int, bool), do func(int) err
 		})
 	}
 	working.Wait()
+}
+
+// upTo counts for onEach.
+func upTo(n int) func() (int, bool) {
+	var next atomic.Int64
+	return func() (int, bool) {
+		i := int(next.Add(1)) - 1
+		return i, i < n
+	}
 }
