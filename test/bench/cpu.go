@@ -17,11 +17,13 @@ import (
 // Not counted: children that have ended, such as the iptables that breakwater's drift check runs every few seconds.
 // (fs/proc/base.c proc_pid_schedstat: the first field is the run time in ns)
 
-// taskRunTime is the run time of all threads of a process, in ns.
+var errEnded = errors.New("it has ended")
+
+// taskRunTime is the run time of all threads of a process, in ns; errEnded when there is no such process.
 func taskRunTime(pid int) (int64, error) {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(files) == 0 {
-		return 0, fmt.Errorf("read the run time of process %d: it has ended", pid)
+		return 0, fmt.Errorf("read the run time of process %d: %w", pid, errEnded)
 	}
 	var sum int64
 	for _, file := range files {
@@ -42,12 +44,13 @@ func taskRunTime(pid int) (int64, error) {
 	return sum, nil
 }
 
-// runTime is the sum over several processes.
+// runTime is the sum over several processes. One that has ended was a child of a moment; that a proxy itself has
+// ended is noticed by its own means.
 func runTime(pids []int) (int64, error) {
 	var sum int64
 	for _, pid := range pids {
 		ns, err := taskRunTime(pid)
-		if err != nil {
+		if err != nil && !errors.Is(err, errEnded) {
 			return 0, err
 		}
 		sum += ns
@@ -108,6 +111,9 @@ func bind(pid, core int, realtime bool) error {
 
 func eachThread(pid int, f func(tid int) error) error {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return nil // the process ended, and its threads with it
+	}
 	if err != nil {
 		return fmt.Errorf("list threads of %d: %w", pid, err)
 	}

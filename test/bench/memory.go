@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // sessionSlabs are the kernel's object caches that a TCP session fills: its sockets, their files, and their places
@@ -66,16 +69,26 @@ func readMemory(pids []int) (memory, error) {
 	if m.kernel, err = parseSlabs(string(slabs)); err != nil {
 		return memory{}, err
 	}
+	m.user, err = readResident(pids)
+	return m, err
+}
+
+// readResident is the sum of parseResident over processes; one that has ended was a child of a moment.
+func readResident(pids []int) (int64, error) {
+	var sum int64
 	for _, pid := range pids {
 		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue
+		}
 		if err != nil {
-			return memory{}, fmt.Errorf("read memory of process %d: %w", pid, err)
+			return 0, fmt.Errorf("read memory of process %d: %w", pid, err)
 		}
 		resident, err := parseResident(string(status))
 		if err != nil {
-			return memory{}, err
+			return 0, err
 		}
-		m.user += resident
+		sum += resident
 	}
-	return m, nil
+	return sum, nil
 }
