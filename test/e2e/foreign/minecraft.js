@@ -26,13 +26,14 @@ function serve (host) {
 async function play (host, name) {
   const at = { host, port: Number(port), version }
   const status = await mc.ping(at)
-  console.log(JSON.stringify({ motd: status.description.text, max: status.players.max, latency: status.latency }))
+  console.log(JSON.stringify({ motd: status.description.text, max: status.players.max }))
 
   const client = mc.createClient({ ...at, username: name, auth: 'offline' })
   client.on('error', fail)
   client.once('login', () => client.chat('hello'))
   client.once('kick_disconnect', packet => {
-    console.log(JSON.stringify({ kicked: packet.reason.value.text.value, localPort: client.socket.localPort }))
+    const { localAddress, localPort } = client.socket
+    console.log(JSON.stringify({ kicked: packet.reason.value.text.value, address: localAddress, port: localPort }))
   })
   client.once('disconnect', packet => fail(packet.reason))
 }
