@@ -243,7 +243,7 @@ func (w *worker) sessionEvent(s *session, t token, events uint32) {
 		return
 	case stateConnecting:
 		if t.kind == kindOrigin {
-			s.connected()
+			s.connected(events)
 		}
 		return
 	}
@@ -268,7 +268,7 @@ func (w *worker) sessionEvent(s *session, t token, events uint32) {
 }
 
 // connected ends the dial: with an error, or with the header and the client's first bytes in one packet.
-func (s *session) connected() {
+func (s *session) connected(events uint32) {
 	fd := s.originSide.fd
 	if errno := socketError(int(fd)); errno != 0 {
 		s.connectFailed(errno)
@@ -277,18 +277,29 @@ func (s *session) connected() {
 	s.target.Origin.Answered()
 	s.state, s.active = stateOpen, s.worker.now
 	s.worker.sessions.sooner(s.index, s.worker.now+int64(s.service.Timeouts.Idle))
-	if !s.greet() {
+	if !s.greet() || !s.watchClient() {
 		return
 	}
+	// A server that speaks first may have spoken, and hung up, before its connect was heard of. It is all in this one
+	// event: an edge does not come twice.
+	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP) != 0 {
+		s.originSide.hup = events&(unix.EPOLLRDHUP|unix.EPOLLHUP) != 0
+		s.pump(&s.originSide, &s.clientSide)
+	}
+}
+
+// watchClient begins to take what the client says, and reports whether the session lives.
+func (s *session) watchClient() bool {
 	if s.upstream != nil {
 		// Watched since its header, and edges were let pass meanwhile: so read to the end once.
 		s.clientSide.hup = true
-		s.pump(&s.clientSide, &s.originSide)
-		return
+		return s.pump(&s.clientSide, &s.originSide)
 	}
 	if errno := epollAdd(s.worker.epoll, s.clientSide.fd, sessionEvents, s.token(kindClient)); errno != 0 {
 		s.finish(status.Internal, abort)
+		return false
 	}
+	return true
 }
 
 // greet sends the PROXY header together with what the client has said so far, and reports whether the session lives.

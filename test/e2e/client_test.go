@@ -6,11 +6,15 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"breakwater/test/lab"
 )
@@ -137,4 +141,34 @@ func receive[T any](t *testing.T, from <-chan T) T {
 		t.Fatalf("got nothing within %s", patience)
 		panic("not reached")
 	}
+}
+
+// connectFrom connects as a player with an address of a crowd.
+func connectFrom(t *testing.T, network string, from netip.Addr, at netip.AddrPort) net.Conn {
+	t.Helper()
+	d := net.Dialer{Timeout: patience, Control: freebind, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	if network == "udp" {
+		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	}
+	d.SetMultipathTCP(false)
+	c, err := d.Dial(network, at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	setDeadline(t, c)
+	return c
+}
+
+// freebind lets a socket have an address that is only routed here: for IPv6 that is not enough.
+func freebind(network, _ string, c syscall.RawConn) error {
+	var failed error
+	err := c.Control(func(fd uintptr) {
+		level, option := unix.SOL_IP, unix.IP_FREEBIND
+		if network == "tcp6" || network == "udp6" {
+			level, option = unix.SOL_IPV6, unix.IPV6_FREEBIND
+		}
+		failed = unix.SetsockoptInt(int(fd), level, option, 1)
+	})
+	return errors.Join(err, failed)
 }

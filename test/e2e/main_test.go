@@ -75,13 +75,18 @@ func (f family) at(port uint16) netip.AddrPort { return netip.AddrPortFrom(f.edg
 // eventually waits until done reports nothing, and fails with what it reported last.
 func eventually(t *testing.T, done func() error) {
 	t.Helper()
-	for end := time.Now().Add(patience); ; {
+	within(t, patience, done)
+}
+
+func within(t *testing.T, limit time.Duration, done func() error) {
+	t.Helper()
+	for end := time.Now().Add(limit); ; {
 		err := done()
 		if err == nil {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("after %s: %v", patience, err)
+			t.Fatalf("after %s: %v", limit, err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -126,6 +126,16 @@ func TestServerSpeaksFirst(t *testing.T) {
 	})
 }
 
+// TestServerSpeaksAndHangsUpAtOnce: what such a server says may arrive in one event with its connect, and was lost.
+func TestServerSpeaksAndHangsUpAtOnce(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		own := ownAddress(t, f, 53)
+		named(t, netip.AddrPortFrom(own, 501), "no room")
+		apply(t, document([]settings.Pool{pool("games", own)}, service("streams", "501")))
+		onlyFrom(t, f, 501, "no room", 50)
+	})
+}
+
 // pattern is what bulk tests send: no byte repeats at a distance that a lost or doubled buffer could hide in.
 var pattern = func() []byte {
 	b := make([]byte, 1<<20-17)
