@@ -1,0 +1,157 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"breakwater/test/lab"
+)
+
+// Where the lab keeps what it runs.
+const (
+	labLock = "/run/breakwater/lab.lock"
+	labFile = "/run/breakwater/lab.json"
+)
+
+func labPID(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile(labLock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+// find returns the process that the lab runs as `breakwater NAME`.
+func find(parent int, name string) (int, error) {
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 0, err
+	}
+	for _, dir := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		line, _ := os.ReadFile(filepath.Join(dir, "cmdline")) // a process that ended has none
+		args := strings.Split(string(line), "\x00")
+		if len(args) > 1 && filepath.Base(args[0]) == "breakwater" && args[1] == name && parentOf(dir) == parent {
+			return pid, nil
+		}
+	}
+	return 0, fmt.Errorf("there is no process breakwater %s", name)
+}
+
+// parentOf reads the fourth field of proc_pid_stat(5), behind the command in brackets.
+func parentOf(dir string) int {
+	text, _ := os.ReadFile(filepath.Join(dir, "stat"))
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 2 || fields[0] == "Z" {
+		return 0
+	}
+	parent, _ := strconv.Atoi(fields[1])
+	return parent
+}
+
+func signal(t *testing.T, pid int, s syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(pid, s); err != nil {
+		t.Fatalf("send %s to process %d: %v", s, pid, err)
+	}
+}
+
+// end ends a process of the lab and returns when its successor runs.
+func end(t *testing.T, name string, s syscall.Signal) {
+	t.Helper()
+	parent := labPID(t)
+	old, err := find(parent, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signal(t, old, s)
+	eventually(t, func() error {
+		pid, err := find(parent, name)
+		if err == nil && pid == old {
+			err = fmt.Errorf("process %d of %s goes on", pid, name)
+		}
+		return err
+	})
+}
+
+// freeze stops a process until the test ends or thaw is called.
+func freeze(t *testing.T, pid int) (thaw func()) {
+	t.Helper()
+	signal(t, pid, syscall.SIGSTOP)
+	thaw = func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
+	t.Cleanup(thaw)
+	return thaw
+}
+
+// withoutEdge kills edge and keeps the lab from starting another until the test ends or back is called. back
+// returns when the box carries traffic again.
+func withoutEdge(t *testing.T) (back func()) {
+	t.Helper()
+	parent := labPID(t)
+	edge, err := find(parent, "edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	thaw := freeze(t, parent)
+	signal(t, edge, syscall.SIGKILL)
+	eventually(t, func() error {
+		if _, err := find(parent, "edge"); err == nil {
+			return errors.New("edge goes on")
+		}
+		return nil
+	})
+	back = func() {
+		thaw()
+		inForce(t)
+	}
+	t.Cleanup(back)
+	return back
+}
+
+// inForce waits until edge runs what control wants.
+func inForce(t *testing.T) {
+	t.Helper()
+	eventually(t, func() error {
+		out := breakwater(t, nil, "status", "--json")
+		var s struct{ InForce bool }
+		if err := json.Unmarshal([]byte(out.stdout), &s); err != nil || !s.InForce {
+			return fmt.Errorf("the settings are not in force: %s%s", out.stdout, out.stderr)
+		}
+		return nil
+	})
+}
+
+// api calls control over its socket, which whoever may open it is an admin on.
+func api(t *testing.T) *http.Client {
+	t.Helper()
+	text, err := os.ReadFile(labFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var access lab.Access
+	if err := json.Unmarshal(text, &access); err != nil {
+		t.Fatal(err)
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", access.Socket)
+	}
+	return &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+}
