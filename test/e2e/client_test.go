@@ -79,7 +79,7 @@ func readAnswer(in *bufio.Reader, message string) (a lab.Answer, err error) {
 	}
 	echo := make([]byte, len(message))
 	if _, err := readFull(in, echo); err != nil || string(echo) != message {
-		return a, fmt.Errorf("got the echo %q (%v), want %q", echo, err, message)
+		return a, fmt.Errorf("got the echo %q (%w), want %q", echo, err, message)
 	}
 	return a, nil
 }

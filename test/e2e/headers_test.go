@@ -274,3 +274,47 @@ func closes(t *testing.T, c *net.TCPConn, send []byte) {
 		t.Errorf("got %q and %v, want a clean end", got, err)
 	}
 }
+
+// TestLargeDatagrams: without a header of ours any size passes, in fragments if need be. One that our header makes too
+// large for the link is dropped and counted: a datagram that is cut on its way would be worse than none.
+func TestLargeDatagrams(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		plain, headed := service("plain", "201"), service("headed", "202")
+		headed.UDPHeader = "v2-each"
+		apply(t, document([]settings.Pool{pool("games", f.origin)}, plain, headed))
+		overhead := map[bool]int{true: 28, false: 48}[f.edge.Is4()] // IP and UDP
+		header := map[bool]int{true: 28, false: 52}[f.edge.Is4()]   // PROXY v2
+		for _, tt := range []struct {
+			name string
+			port uint16
+			size int
+			fits bool
+		}{
+			{"as large as the link takes", 201, 1500 - overhead, true},
+			{"in fragments", 201, 8000, true},
+			{"as large as our header leaves", 202, 1500 - overhead - header, true},
+			{"too large with our header", 202, 1500 - overhead - header + 1, false},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				before := reasons(t, plan.UDP)[status.Oversize]
+				c := connectUDP(t, f.at(tt.port))
+				message := string(bytes.Repeat([]byte("x"), tt.size))
+				if tt.fits {
+					if a, err := askUDP(c, message); err != nil || a.Origin != "games-1" {
+						t.Errorf("got %+v (%v), want an answer", a, err)
+					}
+					return
+				}
+				if _, err := c.Write([]byte(message)); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, func() error {
+					if got := reasons(t, plan.UDP)[status.Oversize]; got != before+1 {
+						return fmt.Errorf("got %d drops as oversize, want %d", got, before+1)
+					}
+					return nil
+				})
+			})
+		}
+	})
+}
