@@ -129,7 +129,7 @@ func (s *session) shard() *serviceShard { return &s.service.stats.shards[s.worke
 // dial begins the origin side. Bytes of the client stay in its socket until the origin has answered.
 func (s *session) dial(target origin.Target, why status.Reason) {
 	if target.Origin == nil {
-		s.finish(why, clean)
+		s.finish(why, withoutOrigin(why))
 		return
 	}
 	s.state, s.target = stateConnecting, target
@@ -196,11 +196,20 @@ func (s *session) connectFailed(errno unix.Errno) {
 	failed := s.target.Origin
 	s.dropOrigin()
 	if s.attempts >= maxAttempts {
-		s.finish(reason, clean)
+		s.finish(reason, withoutOrigin(reason))
 		return
 	}
 	target, _ := s.service.pool.PickOther(s.client.Addr(), s.edge.Port(), s.first, failed)
 	s.dial(target, reason)
+}
+
+// withoutOrigin is how a client ends that no origin takes: with FIN, unless the origin was there and broke off before
+// anything was said.
+func withoutOrigin(why status.Reason) ending {
+	if why == status.OriginReset {
+		return abort
+	}
+	return clean
 }
 
 func connectReason(errno unix.Errno) status.Reason {

@@ -68,7 +68,7 @@ func TestUniqueIDIsTheSessions(t *testing.T) {
 		if err != nil || n != len(bytes) {
 			t.Fatalf("got the first bytes %q (%v), want one header", bytes, err)
 		}
-		list := sessions(t, "--service", "marked")
+		list := sessions(t, "--service", "marked", "--client", f.client.String())
 		if len(list) != 1 || string(h.UniqueID) != list[0].ID.String() || h.Source != local(c) {
 			t.Errorf("got the id %q of %s, want that of %+v", h.UniqueID, h.Source, list)
 		}

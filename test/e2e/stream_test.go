@@ -113,6 +113,25 @@ func TestResetArrivesAsReset(t *testing.T) {
 	})
 }
 
+// TestOriginThatResetsAtOnce: the reset may arrive in one event with the connect, and looked like a clean end.
+func TestOriginThatResetsAtOnce(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		own := ownAddress(t, f, 53)
+		accepting(listen(t, lab.Origin, netip.AddrPortFrom(own, 502)), func(c *net.TCPConn) { _ = c.SetLinger(0) })
+		apply(t, document([]settings.Pool{pool("games", own)}, service("streams", "502")))
+		for range 50 {
+			c, err := dialTCP(f.at(502))
+			if err == nil {
+				_, err = c.Read(make([]byte, 1))
+				_ = c.Close()
+			}
+			if !errors.Is(err, syscall.ECONNRESET) {
+				t.Fatalf("got %v, want a reset", err)
+			}
+		}
+	})
+}
+
 func TestServerSpeaksFirst(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p := newPair(t, f, nil)
