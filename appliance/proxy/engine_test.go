@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -22,6 +23,12 @@ import (
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
+
+// TestMain gives each worker of the boxes a processor slot, as edge does, with some left for clients and origins.
+func TestMain(m *testing.M) {
+	runtime.GOMAXPROCS(runtime.NumCPU() + 16)
+	os.Exit(m.Run())
+}
 
 // box is an engine without TPROXY: clients dial its listeners, and those addresses are its edge addresses.
 type box struct {

@@ -107,6 +107,8 @@ func prepareListener(fd int, protocol plan.Protocol, at netip.AddrPort, transpar
 		if err := unix.Listen(fd, backlog); err != nil {
 			return fmt.Errorf("listen: %w", err)
 		}
+		// listen(2) resets it, so it is set behind.
+		_ = setOption(fd, delayedACK.level, delayedACK.name, delayedACK.value)
 	}
 	return nil
 }
@@ -123,6 +125,11 @@ var sessionOptions = []option{
 	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
 	{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 60_000},
 }
+
+// delayedACK lets the answer carry the acknowledgement of the first bytes, instead of a packet of its own (tcp(7),
+// TCP_QUICKACK; the kernel acknowledges at once only in the first exchanges of a connection). Set before connect, the
+// last packet of the handshake also waits for the first bytes.
+var delayedACK = option{unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0}
 
 // transparentOption lets a socket have an address that is not the box's (ip(7), IP_TRANSPARENT).
 func transparentOption(v6 bool) option {

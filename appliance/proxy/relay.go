@@ -13,11 +13,16 @@ type pipe struct {
 }
 
 const (
-	// bulkReads in a row that fill the buffer say that bulk data flows: from then on splicing saves the two copies.
-	// For small messages its extra calls cost more than they save.
+	// bulkReads reads in a row of at least bulkRead bytes say that bulk data flows: from then on splicing saves the two
+	// copies. For small messages its extra calls cost more than they save. A read rarely fills the buffer: the largest
+	// packet the kernel puts together is a little less than 64 KiB.
 	bulkReads = 2
-	// pipeSize is asked for; a process past fs.pipe-user-pages-soft gets what there is.
-	pipeSize = 1 << 20
+	bulkRead  = readSize / 2
+	// trickle is a splice so small that copying is cheaper again.
+	trickle = 4 << 10
+	// pipeSize is what the kernel gives unasked (pipe(7)). Larger pipes cost more, as the packets in them leave the
+	// caches: measured with one stream, 64 KiB took 10 % less CPU than 1 MiB.
+	pipeSize = 64 << 10
 	// keptPipes bounds what a burst of bulk sessions leaves behind.
 	keptPipes = 32
 	// turns is how often one session is read before the others have their turn.
@@ -74,8 +79,8 @@ func (s *session) copyOnce(from, to *side) (more, alive bool) {
 		return false, s.ended(from, to)
 	}
 	s.moved(to, n)
-	if n == len(bytes) {
-		from.full++
+	if n >= bulkRead {
+		from.full = min(from.full+1, bulkReads)
 	} else {
 		from.full = 0
 	}
@@ -105,8 +110,8 @@ func (s *session) spliceOnce(from, to *side) (more, alive bool) {
 	case n == 0:
 		return false, s.ended(from, to)
 	}
-	if n < readSize/2 {
-		from.full = 0 // a trickle: copy again
+	if n < trickle {
+		from.full = 0
 	}
 	s.moved(to, n)
 	p.held, to.pipe = n, p
@@ -248,8 +253,7 @@ func (w *worker) takePipe() *pipe {
 	if unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC) != nil {
 		return nil
 	}
-	_, _ = unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, pipeSize) //nolint:gosec // fd
-	return &pipe{read: int32(fds[0]), write: int32(fds[1])}            //nolint:gosec // fds
+	return &pipe{read: int32(fds[0]), write: int32(fds[1])} //nolint:gosec // fds
 }
 
 // givePipe takes a pipe back. One that still holds bytes is of no use to another session.

@@ -160,6 +160,9 @@ func (s *session) originSocket() (int32, unix.Errno) {
 	for _, o := range sessionOptions {
 		_ = setOption(n, o.level, o.name, o.value) // known to work since the listener has them
 	}
+	if s.service.TCPHeader != plan.TCPNone { // the header is there at once to carry the acknowledgement
+		_ = setOption(n, delayedACK.level, delayedACK.name, delayedACK.value)
+	}
 	if s.service.Transparent {
 		errno = bindTransparent(n, s.client, s.target.Addr.Addr())
 	}
@@ -278,13 +281,20 @@ func (w *worker) sessionEvent(s *session, t token, events uint32) {
 
 // connected ends the dial: with an error, or with the header and the client's first bytes in one packet.
 func (s *session) connected(events uint32) {
-	fd := s.originSide.fd
-	if errno := socketError(int(fd)); errno != 0 {
+	var errno unix.Errno
+	if events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		errno = socketError(int(s.originSide.fd))
+	}
+	if errno != 0 && errno != unix.ECONNRESET {
 		s.connectFailed(errno)
 		return
 	}
 	s.target.Origin.Answered()
 	s.state, s.active = stateOpen, s.worker.now
+	if errno != 0 { // a refused connect is ECONNREFUSED: this one was taken, and reset right behind
+		s.broken(&s.originSide, errno)
+		return
+	}
 	s.worker.sessions.sooner(s.index, s.worker.now+int64(s.service.Timeouts.Idle))
 	if !s.greet() || !s.watchClient() {
 		return

@@ -26,8 +26,7 @@ const RulePriority = 183
 // Linux's ephemeral range (32768 to 60999), so that no outgoing connection can hold it.
 const ListenPort uint16 = 61000
 
-// The chains, all in the mangle table: TPROXY works in no other, and mangle INPUT is the first place where a
-// packet is known to be for the box itself. Names have at most 28 characters (XT_EXTENSION_MAXNAMELEN).
+// The chains, all in the mangle table, as TPROXY works in no other. Names have at most 28 characters (XT_EXTENSION_MAXNAMELEN).
 const (
 	table       = "mangle"
 	prefix      = "BREAKWATER-" // of every chain and set of ours
@@ -35,7 +34,6 @@ const (
 	chainTProxy = "BREAKWATER-TPROXY"
 	chainOwn    = "BREAKWATER-OWN"
 	chainDivert = "BREAKWATER-DIVERT"
-	chainInput  = "BREAKWATER-INPUT"
 	chainICMP   = "BREAKWATER-ICMP"
 )
 

@@ -149,7 +149,7 @@ func TestRulesPrintAsWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, c := range append(chains(f, full().Interfaces, true), hooks...) {
+		for _, c := range append(chains(f, full().Interfaces, f == ipv4, true), hooks...) {
 			if diff := cmp.Diff(c.rules, have[c.name]); diff != "" {
 				t.Errorf("%s %s (-written +printed):\n%s", f.command(), c.name, diff)
 			}
@@ -263,12 +263,12 @@ func TestCheckRepairsDrift(t *testing.T) {
 	tests := []struct{ name, damage, repaired string }{
 		{"nothing", "true", ""},
 		{"hook", "iptables -t mangle -D PREROUTING -j BREAKWATER-STEER", "iptables chain PREROUTING"},
-		{"hook twice", "iptables -t mangle -A INPUT -j BREAKWATER-INPUT", "remove from the iptables chain INPUT"},
-		{"hook v6", "ip6tables -t mangle -D INPUT -j BREAKWATER-INPUT", "ip6tables chain INPUT"},
+		{"hook twice", "iptables -t mangle -A PREROUTING -j BREAKWATER-STEER", "remove from the iptables chain PREROUTING"},
+		{"hook v6", "ip6tables -t mangle -D PREROUTING -j BREAKWATER-STEER", "ip6tables chain PREROUTING"},
 		{"all rules", "iptables -t mangle -F", "BREAKWATER-TPROXY"},
 		{"chain empty", "ip6tables -t mangle -F BREAKWATER-ICMP", "BREAKWATER-ICMP"},
 		{"one rule", "iptables -t mangle -D BREAKWATER-TPROXY -j DROP", "BREAKWATER-TPROXY: -j DROP"},
-		{"rule added", "iptables -t mangle -I BREAKWATER-INPUT 1 -j ACCEPT", "remove from the iptables chain BREAKWATER-INPUT"},
+		{"rule added", "iptables -t mangle -I BREAKWATER-STEER 1 -j ACCEPT", "remove from the iptables chain BREAKWATER-STEER"},
 		{"rule order", "iptables -t mangle -D BREAKWATER-TPROXY -j DROP; iptables -t mangle -I BREAKWATER-TPROXY 1 -j DROP", "BREAKWATER-TPROXY: -j DROP"},
 		{"whole table", "iptables -t mangle -F; iptables -t mangle -X", "make the iptables chain BREAKWATER-STEER"},
 		{"set member", "ipset del BREAKWATER-EDGE4 198.18.1.10", "198.18.1.10/32"},
@@ -313,13 +313,13 @@ func TestCheckWithoutAnInterface(t *testing.T) {
 	s := box(t)
 	sh(t, "ip link add wan9 type veth peer name far-wan9; ip link set wan9 up")
 	apply(t, s, plan.Steering{Interfaces: []string{"wan9", "wan0"}, Addresses: prefixes("198.18.1.10/32")})
-	sh(t, "ip link del wan9; iptables -t mangle -D INPUT -j BREAKWATER-INPUT")
+	sh(t, "ip link del wan9; iptables -t mangle -D PREROUTING -j BREAKWATER-STEER")
 	repaired, err := s.Check()
 	if err == nil || !strings.Contains(err.Error(), `"wan9" does not exist`) {
 		t.Errorf("got error %v, want one about wan9", err)
 	}
-	if len(repaired) != 1 || !strings.Contains(repaired[0], "INPUT") {
-		t.Errorf("got %q, want the hook in INPUT repaired", repaired)
+	if len(repaired) != 1 || !strings.Contains(repaired[0], "PREROUTING") {
+		t.Errorf("got %q, want the hook in PREROUTING repaired", repaired)
 	}
 	sh(t, "ip link add wan9 type veth peer name far-wan9; ip link set wan9 up")
 	defer sh(t, "ip link del wan9")

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -97,26 +99,23 @@ func (o *observed) observeRoutes(f family) error {
 	return nil
 }
 
-// listChains returns the rules of our chains and of those we hook into, without their "-A NAME ".
+// listChains returns the rules of our chains and of those we hook into, without their "-A NAME ". go-iptables lists a
+// chain at a time; one process for all of them matters, as Check runs every few seconds for ever.
 func (s *Steering) listChains(f family) (map[string][]string, error) {
-	names, err := s.tables[f].ListChains(table)
+	out, err := exec.Command(f.command(), "--wait", strconv.Itoa(lockSeconds), "-t", table, "-S").Output() //nolint:gosec // constants
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("list the rules of %s: %w", f.command(), err)
 	}
 	m := make(map[string][]string)
-	for _, name := range names {
-		if !strings.HasPrefix(name, prefix) && !isHook(name) {
-			continue
-		}
-		lines, err := s.tables[f].List(table, name)
-		if err != nil {
-			return nil, err
-		}
-		m[name] = nil
-		for _, l := range lines {
-			if rule, ok := strings.CutPrefix(l, "-A "+name+" "); ok {
-				m[name] = append(m[name], rule)
-			}
+	for line := range strings.Lines(string(out)) {
+		verb, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		name, rule, _ := strings.Cut(rest, " ")
+		switch {
+		case !strings.HasPrefix(name, prefix) && !isHook(name):
+		case verb == "-A":
+			m[name] = append(m[name], rule)
+		default: // -N NAME or -P NAME POLICY
+			m[name] = nil
 		}
 	}
 	return m, nil

@@ -10,21 +10,20 @@ type chain struct {
 }
 
 // hooks are the only rules in chains that are not ours. They are put first: a rule of somebody else that accepts
-// would otherwise let packets around us.
+// would otherwise let packets around us. There is one hook and not one more in INPUT, because each packet of a session
+// pays for every hook it passes: measured, a second one costs a message as much as a system call of the relay.
 var hooks = []chain{
 	{"PREROUTING", []string{"-j " + chainSteer}},
-	{"INPUT", []string{"-j " + chainInput}},
 }
 
 // chains are the chains of one family in the order in which they can be made.
-func chains(f family, interfaces []string, transparent bool) []chain {
+func chains(f family, interfaces []string, own, transparent bool) []chain {
 	return []chain{
 		divertChain(),
 		ownChain(),
-		tproxyChain(f),
 		icmpChain(f),
-		inputChain(f),
-		steerChain(f, interfaces, transparent),
+		tproxyChain(f, own),
+		steerChain(f, interfaces, own, transparent),
 	}
 }
 
@@ -43,12 +42,31 @@ func icmp(f family) string { return [...]string{"-p icmp", "-p ipv6-icmp"}[f] }
 // steerChain picks what is steered. Everything else leaves it untouched: management traffic, the answers to the
 // box's own connections, what the box forwards.
 //
-// With transparent, replies of origins to foreign addresses come last, on any interface (an origin may sit behind
-// the edge interface). The match looks for a transparent socket of exactly this connection. It is used without
-// --nowildcard, on purpose: that would also accept a socket bound to any address, and hand it foreign traffic.
-// ICMP matches by the packet quoted inside, so that "fragmentation needed" reaches the socket.
-func steerChain(f family, interfaces []string, transparent bool) chain {
-	c := chain{name: chainSteer}
+// The order matters:
+//  1. A mark that is on a packet already is worth nothing. From the box itself (SO_MARK) it would be delivered to
+//     any local service, so it is dropped; on others it is cleared. (SYN cookies answered in XDP mark a packet and give
+//     it its socket before it comes here: their rule, `mark and socket --transparent -j ACCEPT`, belongs in front.)
+//  2. The packets of sessions, nearly all there are, take the shortest way: exactly this connection has a
+//     transparent socket. They leave before any set is looked up, and without TPROXY, whose packets miss the kernel's
+//     early demultiplexing and its cached route. A SYN is left to TPROXY, as its socket may be one in TIME_WAIT.
+//  3. New ones on an edge interface: BREAKWATER-TPROXY, which never returns TCP or UDP.
+//  4. With transparent, replies of origins to foreign addresses, on any interface (an origin may sit behind the edge
+//     interface). The match is used without --nowildcard, on purpose: that would also accept a socket bound to any
+//     address, and hand it foreign traffic. ICMP matches by the packet quoted inside, so that "fragmentation needed"
+//     reaches the socket.
+//  5. An edge address by any other way, another interface or the box itself, leads to no local service.
+func steerChain(f family, interfaces []string, own, transparent bool) chain {
+	session := "ACCEPT" // its edge address is local
+	if transparent {
+		session = chainDivert // its address may be a foreign one, where an origin sits behind the edge interface
+	}
+	c := chain{name: chainSteer, rules: []string{
+		"-i lo " + marked() + " -j DROP",
+		fmt.Sprintf("%s -j MARK --set-xmark 0x0/%#x", marked(), Mask),
+	}}
+	for _, i := range interfaces {
+		c.rules = append(c.rules, fmt.Sprintf("-i %s %s %s -j %s", i, notSYN, ourSock, session))
+	}
 	for _, i := range interfaces {
 		c.rules = append(c.rules, fmt.Sprintf("-i %s %s -j %s", i, inSet(f, setEdge), chainTProxy))
 	}
@@ -57,31 +75,34 @@ func steerChain(f family, interfaces []string, transparent bool) chain {
 			c.rules = append(c.rules, fmt.Sprintf("%s %s -j %s", p, ourSock, chainDivert))
 		}
 	}
+	c.rules = append(c.rules,
+		"-m set ! --match-set "+f.set(setEdge)+" dst -j RETURN",
+		icmp(f)+" -j "+chainICMP)
+	c.rules = append(c.rules, ownRule(f, own)...)
+	c.rules = append(c.rules, "-j DROP")
 	return c
 }
 
-// tproxyChain gives packets for edge addresses to the listeners. It never returns TCP or UDP.
+// tproxyChain gives new packets for edge addresses to the listeners.
 //
-// The order matters:
-//  1. ICMP goes on to the kernel, which answers pings and tells our sockets about errors; BREAKWATER-ICMP filters
-//     it later, where neighbour discovery and everything that came by other interfaces passes as well.
+//  1. ICMP is filtered and goes on to the kernel, which answers pings and tells our sockets about errors.
 //  2. An edge address that is also the box's own: the box's own connections are left alone.
-//  3. TPROXY looks for an established socket, then for the listener; it accepts, or drops when there is none.
+//  3. TPROXY looks for a socket of this connection, then for the listener; it accepts, or drops when there is none.
 //  4. Everything else is dropped: other protocols have no listener, and would end in forwarding or a local service.
-//
-// SYN cookies answered in XDP mark a packet and give it its socket before it comes here. TPROXY would take that
-// socket away (it orphans the packet), so their rule, `mark Mark/Mask -j ACCEPT`, belongs between 1 and 2. No
-// neighbour can forge that: a mark is a field of the kernel's packet, not of the wire.
-func tproxyChain(f family) chain {
+func tproxyChain(f family, own bool) chain {
 	target := fmt.Sprintf("-j TPROXY --on-port %d --on-ip %s --tproxy-mark %#x/%#x",
 		ListenPort, [...]string{"127.0.0.1", "::1"}[f], Mark, Mask)
-	return chain{chainTProxy, []string{
-		icmp(f) + " -j RETURN",
-		inSet(f, setOwn) + " -j " + chainOwn,
-		"-p tcp " + target,
-		"-p udp " + target,
-		"-j DROP",
-	}}
+	rules := append([]string{icmp(f) + " -j " + chainICMP}, ownRule(f, own)...)
+	return chain{chainTProxy, append(rules, "-p tcp "+target, "-p udp "+target, "-j DROP")}
+}
+
+// ownRule leaves the box's own connections alone, where an edge address is also its own. Most boxes have none, and
+// new connections and datagrams need not pay for the lookup.
+func ownRule(f family, own bool) []string {
+	if !own {
+		return nil
+	}
+	return []string{inSet(f, setOwn) + " -j " + chainOwn}
 }
 
 // ownChain is for edge addresses that the box has for itself, as a box with a single address does: it lets
@@ -107,22 +128,6 @@ func divertChain() chain {
 	}}
 }
 
-// inputChain is the last door: whatever way a packet took, the mark is worth nothing without a transparent socket,
-// and an edge address leads to no local service. Packets from other interfaces and from the box itself meet it
-// here for the first time. (SYN cookies: their request socket does not say "transparent"; a rule for marked
-// packets that are not a SYN belongs behind the first.)
-func inputChain(f family) chain {
-	return chain{chainInput, []string{
-		marked() + " " + ourSock + " -j RETURN",
-		marked() + " -j DROP",
-		"-m set ! --match-set " + f.set(setEdge) + " dst -j RETURN",
-		icmp(f) + " -g " + chainICMP,
-		notSYN + " " + inSet(f, setOwn) + " -m socket -j RETURN",
-		"-p udp " + inSet(f, setOwn) + " -m socket -j RETURN",
-		"-j DROP",
-	}}
-}
-
 // icmpChain is the ICMP that an edge address takes: errors about our own packets (path MTU above all), pings, the
 // answers to the box's pings, and for IPv6 neighbour solicitation and advertisement to the address itself (the
 // kernel insists on hop limit 255). The solicitations of RFC 4861 to the multicast group are not for an edge
@@ -134,9 +139,9 @@ func icmpChain(f family) chain {
 	}
 	c := chain{name: chainICMP}
 	for _, t := range types {
-		c.rules = append(c.rules, fmt.Sprintf("%s %s %d -j RETURN", icmp(f), match, t))
+		c.rules = append(c.rules, fmt.Sprintf("%s %s %d -j ACCEPT", icmp(f), match, t))
 	}
 	limit := fmt.Sprintf("-m limit --limit %d/sec --limit-burst %[1]d", echoPerSecond)
-	c.rules = append(c.rules, fmt.Sprintf("%s %s %d %s -j RETURN", icmp(f), match, echo, limit), "-j DROP")
+	c.rules = append(c.rules, fmt.Sprintf("%s %s %d %s -j ACCEPT", icmp(f), match, echo, limit), "-j DROP")
 	return c
 }

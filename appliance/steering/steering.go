@@ -8,14 +8,14 @@
 //
 // # The way of a packet
 //
-//	                  mangle PREROUTING                            routing             mangle INPUT
-//	wan0 ──▶ BREAKWATER-STEER ──▶ BREAKWATER-TPROXY ── mark ──▶ rule 183: table 183 ──▶ BREAKWATER-INPUT ──▶ listener
-//	         an edge address?     socket found: mark; none: drop   everything is local     mark and transparent
-//	                                                                                       socket, or drop
+//	          mangle PREROUTING                                              routing
+//	wan0 ──▶ BREAKWATER-STEER ──▶ a session's packet: BREAKWATER-DIVERT ──▶ the kernel finds the socket itself
+//	                          ──▶ new, to an edge address: BREAKWATER-TPROXY ──▶ mark ──▶ rule 183: table 183 ──▶ listener
+//	else ──▶ BREAKWATER-STEER ──▶ to an edge address: drop
 //
 // The invariant: a packet to an edge address reaches a transparent socket, the ICMP code of the kernel, or
 // nothing. BREAKWATER-TPROXY ends in DROP (xt_TPROXY drops without a socket by itself, its nftables brother falls
-// through), and BREAKWATER-INPUT drops what came around it, by another interface or from the box itself.
+// through), and so does BREAKWATER-STEER for edge addresses by another interface or from the box itself.
 //
 // # What is in the kernel
 //

@@ -73,7 +73,7 @@ func compile(c plan.Steering, own []netip.Addr) wish {
 	for f := range families {
 		if w.families[f].wanted {
 			w.families[f].own = normalise(w.families[f].own)
-			w.families[f].chains = chains(f, c.Interfaces, c.Transparent)
+			w.families[f].chains = chains(f, c.Interfaces, len(w.families[f].own) > 0, c.Transparent)
 			w.link = c.Interfaces[0]
 		}
 	}

