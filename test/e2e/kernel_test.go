@@ -122,7 +122,7 @@ func TestDriftIsRepaired(t *testing.T) {
 func TestClearLeavesNothing(t *testing.T) {
 	s := service("games", "1702")
 	apply(t, document([]settings.Pool{pool("games", families[0].origin)}, s))
-	clear := []string{binary, "edge", "--clear", "--socket", "/run/breakwater/lab/edge.sock", "--state", "/run/breakwater/lab/edge"}
+	clear := []string{binary, "edge", "--clear", "--socket", edgeSocket, "--state", edgeState}
 	if out, err := tryInside(lab.Edge, clear...); err == nil || !strings.Contains(out, "stop it first") {
 		t.Errorf("got %q (%v), want it refused while edge runs", out, err)
 	}

@@ -36,7 +36,7 @@ func edgeWith(t *testing.T, files int) (pid int) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(path, fmt.Sprintf("--nofile=%d", files), binary, "edge",
-		"--socket", "/run/breakwater/lab/edge.sock", "--state", "/run/breakwater/lab/edge")
+		"--socket", edgeSocket, "--state", edgeState)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started, ended := make(chan error, 1), make(chan error, 1)
 	go func() {

@@ -21,8 +21,10 @@ import (
 
 // Where the lab keeps what it runs.
 const (
-	labLock = "/run/breakwater/lab.lock"
-	labFile = "/run/breakwater/lab.json"
+	labLock    = "/run/breakwater/lab.lock"
+	labFile    = "/run/breakwater/lab.json"
+	edgeSocket = "/run/breakwater/lab/edge.sock"
+	edgeState  = "/run/breakwater/lab/edge"
 )
 
 func labPID(t *testing.T) int {
@@ -112,9 +114,9 @@ func withoutEdge(t *testing.T) (back func()) {
 	}
 	thaw := freeze(t, parent)
 	signal(t, edge, syscall.SIGKILL)
-	eventually(t, func() error {
-		if _, err := find(parent, "edge"); err == nil {
-			return errors.New("edge goes on")
+	eventually(t, func() error { // its threads end one by one, and the last closes its files
+		if c, err := net.Dial("unix", edgeSocket); err == nil {
+			return errors.Join(errors.New("edge goes on"), c.Close())
 		}
 		return nil
 	})
