@@ -177,9 +177,9 @@ func residentKiB(t *testing.T, pid int) int {
 func TestUDPFlood(t *testing.T) {
 	const datagrams, maxFlows, maxGrowthKiB = 300_000, 3000, 64 << 10
 	eachFamily(t, func(t *testing.T, f family) {
-		s := service("games", "1801")
-		s.Timeouts.FlowIdle = settings.Duration(2 * time.Second)
-		d := document([]settings.Pool{pool("games", f.origin)}, s)
+		flooded := service("flooded", "1801")
+		flooded.Timeouts.FlowIdle = settings.Duration(2 * time.Second)
+		d := document([]settings.Pool{pool("games", f.origin)}, service("players", "1804"), flooded)
 		d.Limits.MaxFlows = maxFlows
 		// The flows of other cases, which no limit of this one touches, end within their two minutes or with edge.
 		apply(t, d)
@@ -189,7 +189,7 @@ func TestUDPFlood(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := hold(t, f, 1801, 20, 5)
+		h := hold(t, f, 1804, 20, 5)
 		before, spoofed := residentKiB(t, edge), newSpoofer(t, f, 1801)
 		source := crowd(t, f)
 
@@ -209,7 +209,7 @@ func TestUDPFlood(t *testing.T) {
 		for i := range datagrams {
 			spoofed.send(t, source(i%60_000), []byte("flood"))
 			if i%30_000 == 0 {
-				most = max(most, len(sessions(t, "--service", "games"))-len(h.tcp))
+				most = max(most, len(sessions(t))-len(h.tcp))
 			}
 		}
 		close(over)
