@@ -115,14 +115,13 @@ func prepareListener(fd int, protocol plan.Protocol, at netip.AddrPort, transpar
 
 type option struct{ level, name, value int }
 
-// sessionOptions are those of both sides of a session. Keepalive finds a peer that vanished while idle within
-// 60 + 4 x 15 s; TCP_USER_TIMEOUT one that vanished with bytes on the way (RFC 5482).
+// sessionOptions are those of both sides of a session. Keepalive asks after 60 s of silence; TCP_USER_TIMEOUT ends a
+// session whose peer has not answered for 60 s, be it to bytes (RFC 5482) or to the first of these probes, so that
+// their number and interval need not be set.
 var sessionOptions = []option{
 	{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 	{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 	{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
 	{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 60_000},
 }
 
