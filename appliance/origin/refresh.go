@@ -97,7 +97,7 @@ func (n *named) members() []member {
 			continue
 		}
 		first, last := n.ports(o)
-		whole := uint64(min(n.spec.Weight, 1<<16)) << 16 //nolint:gosec // at least 1
+		whole := min(uint64(n.spec.Weight)<<16, maxWeight) //nolint:gosec // at least 1, and far below 2^48
 		list = append(list, member{origin: o, weight: max(whole*a.weight/sum, 1), first: first, last: last})
 	}
 	return list

@@ -169,8 +169,8 @@ func TestReadProblems(t *testing.T) {
 		name, old, new string
 		want           []string
 	}{
-		{"unknown field", `"address": "10.0.0.20"`, `"address": "10.0.0.20", "adress": 1`,
-			[]string{"pools[0].origins[0].adress: is not a known field; the fields here are name, address, record, port, weight, state, maxSessions"}},
+		{"unknown field", `"address": "10.0.0.20"`, `"address": "10.0.0.20", "adresse": 1`,
+			[]string{"pools[0].origins[0].adresse: is not a known field; the fields here are name, address, record, port, weight, state, maxSessions"}},
 		{"field in another case", `"schema"`, `"Schema"`,
 			[]string{`schema: is missing; write "schema": 1`, "Schema: is not a known field; the fields here are schema, edge, management, dns, limits, pools, services"}},
 		{"twice", `"schema": 1`, `"schema": 1, "schema": 2`,

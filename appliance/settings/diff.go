@@ -75,7 +75,7 @@ func keys(list reflect.Value) []string {
 	count := map[string]int{}
 	for i := range all {
 		key := list.Index(i).FieldByName("Name").String()
-		if origin, ok := list.Index(i).Interface().(Origin); ok && key == "" {
+		if origin, ok := reflect.TypeAssert[Origin](list.Index(i)); ok && key == "" {
 			key = origin.Address
 		}
 		count[key]++
@@ -125,7 +125,7 @@ func words(v reflect.Value) string {
 		}
 		return strings.Join(parts, ", ")
 	}
-	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
+	if m, ok := reflect.TypeAssert[encoding.TextMarshaler](v); ok {
 		text, _ := m.MarshalText() // no type of a document returns an error, see Encode
 		return string(text)
 	}

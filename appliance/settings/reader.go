@@ -18,7 +18,7 @@ func (r *report) readInto(s *Settings, doc document) {
 
 // read fills target from value, by the kind of the target.
 func (r *report) read(at path, value any, target reflect.Value) {
-	if text, ok := target.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if text, ok := reflect.TypeAssert[encoding.TextUnmarshaler](target.Addr()); ok {
 		r.readText(at, value, text)
 		return
 	}

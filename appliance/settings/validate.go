@@ -81,7 +81,7 @@ func (v *validator) between(at path, n, low, high int, text string) {
 }
 
 func (v *validator) lasts(at path, d, low, high time.Duration) {
-	if time.Duration(d) < low || time.Duration(d) > high {
+	if d < low || d > high {
 		v.add(at, "%q is out of bounds; it must be %q to %q", Duration(d), Duration(low), Duration(high))
 	}
 }
