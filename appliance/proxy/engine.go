@@ -103,7 +103,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	<-ctx.Done()
 	for i, w := range e.workers {
 		w.do(func() {
-			w.stopListening()
+			w.stopListening(plan.TCP, plan.UDP)
 			w.endAll()
 			stop[i] = true
 		})
@@ -125,7 +125,7 @@ func (w *worker) endAll() {
 
 func (e *Engine) close() {
 	for _, w := range e.workers {
-		w.stopListening()
+		w.stopListening(plan.TCP, plan.UDP)
 		w.close()
 	}
 }
@@ -133,7 +133,7 @@ func (e *Engine) close() {
 // Drain stops accepting and waits until every session and flow has ended, or ctx has.
 func (e *Engine) Drain(ctx context.Context) {
 	for _, w := range e.workers {
-		w.do(w.stopListening)
+		w.do(func() { w.stopListening(plan.TCP, plan.UDP) })
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

@@ -42,6 +42,14 @@ type box struct {
 // start runs an engine with one service whose only origin is at the given port of 127.0.0.1.
 func start(t *testing.T, originPort uint16, change func(*plan.Plan)) *box {
 	t.Helper()
+	b := open(t, originPort, change)
+	b.run(t)
+	return b
+}
+
+// open is start without running: what comes waits for run.
+func open(t *testing.T, originPort uint16, change func(*plan.Plan)) *box {
+	t.Helper()
 	var conditions health.Set
 	b := &box{pools: origin.New(slog.New(slog.DiscardHandler), &conditions)}
 	port := freePort(t)
@@ -62,16 +70,19 @@ func start(t *testing.T, originPort uint16, change func(*plan.Plan)) *box {
 		t.Fatal(err)
 	}
 	b.Engine = engine
+	return b
+}
+
+func (b *box) run(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- engine.Run(ctx) }()
+	go func() { done <- b.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
-	return b
 }
 
 func testPlan(edgePort, originPort uint16) plan.Plan {

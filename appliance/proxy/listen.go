@@ -152,7 +152,7 @@ func (w *worker) accept(l *listener) {
 		switch errno {
 		case 0:
 			w.open(int32(fd), client) //nolint:gosec // fd
-		case unix.EAGAIN:
+		case unix.EAGAIN, unix.EBADF: // EBADF: closed by an earlier event of the batch
 			return
 		case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS:
 			w.outOfFiles(l)
@@ -194,11 +194,14 @@ func spareFile() int {
 	return fd
 }
 
-// stopListening closes the listeners; what waits in their queues is refused by the kernel.
-func (w *worker) stopListening() {
+// stopListening closes the listeners; what waits in their queues is refused by the kernel. Their places stay, as later
+// events of the same batch may still name them.
+func (w *worker) stopListening(protocols ...plan.Protocol) {
 	for i := range w.listeners {
-		_ = unix.Close(w.listeners[i].fd)
-		_ = unix.Close(w.listeners[i].spare)
+		if l := &w.listeners[i]; l.fd >= 0 && slices.Contains(protocols, l.protocol) {
+			_ = unix.Close(l.fd)
+			_ = unix.Close(l.spare)
+			*l = listener{fd: -1, protocol: l.protocol, spare: -1}
+		}
 	}
-	w.listeners = nil
 }
