@@ -130,10 +130,14 @@ func (e *Engine) close() {
 	}
 }
 
-// Drain stops accepting and waits until every session and flow has ended, or ctx has.
+// Drain takes no new sessions and flows, and waits until every one has ended, or ctx has. The UDP listeners stay open,
+// as what the clients of existing flows send comes through them.
 func (e *Engine) Drain(ctx context.Context) {
 	for _, w := range e.workers {
-		w.do(func() { w.stopListening(plan.TCP, plan.UDP) })
+		w.do(func() {
+			w.stopListening(plan.TCP)
+			w.draining = true
+		})
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

@@ -117,6 +117,8 @@ func (w *worker) newFlow(table *table, client, edge netip.AddrPort) *flow {
 // ones cannot hurt them.
 func (w *worker) admitFlow(service *service, client netip.Addr, table *table) status.Reason {
 	switch {
+	case w.draining:
+		return status.Shutdown
 	case service == nil:
 		return status.NoService
 	case len(service.Upstreams) > 0:

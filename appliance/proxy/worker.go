@@ -35,6 +35,7 @@ type worker struct {
 	flows     flowTable
 	lastID    uint64
 	reasons   reasonCounts
+	draining  bool // no new flows
 
 	mu    sync.Mutex
 	queue []func()
