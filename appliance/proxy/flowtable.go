@@ -80,7 +80,8 @@ func (w *worker) serviceRate(s *service) *bucket {
 	return b
 }
 
-// bucket is a token bucket that holds one second's worth.
+// bucket is a token bucket that holds one second's worth, and at least one token: a rate may be less than one for each
+// worker.
 type bucket struct {
 	tokens float64
 	at     int64
@@ -90,9 +91,9 @@ type bucket struct {
 func (b *bucket) take(now int64, perSecond, workers int) bool {
 	rate := float64(perSecond) / float64(workers)
 	if b.at == 0 {
-		b.tokens = rate
+		b.tokens = max(rate, 1)
 	} else {
-		b.tokens = min(rate, b.tokens+rate*time.Duration(now-b.at).Seconds())
+		b.tokens = min(max(rate, 1), b.tokens+rate*time.Duration(now-b.at).Seconds())
 	}
 	b.at = now
 	if b.tokens < 1 {
