@@ -236,7 +236,9 @@ func (w *worker) flowError(f *flow, errno unix.Errno) {
 		w.reasons.udp[status.Oversize].Add(1)
 	default:
 		reason := connectReason(errno)
-		f.target.Origin.Failed(reason)
+		if originFailed(errno) {
+			f.target.Origin.Failed(reason)
+		}
 		w.endFlow(f, reason)
 	}
 }

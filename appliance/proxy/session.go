@@ -193,7 +193,7 @@ func bindTransparent(fd int, client netip.AddrPort, target netip.Addr) unix.Errn
 // connectFailed tells the pool and offers the client another origin. No byte was sent, so trying again is safe.
 func (s *session) connectFailed(errno unix.Errno) {
 	reason := connectReason(errno)
-	if errno != unix.EMFILE && errno != unix.ENFILE && errno != unix.EAFNOSUPPORT {
+	if originFailed(errno) {
 		s.target.Origin.Failed(reason)
 	}
 	failed := s.target.Origin
@@ -213,6 +213,17 @@ func withoutOrigin(why status.Reason) ending {
 		return abort
 	}
 	return clean
+}
+
+// originFailed is false for what is the box's own trouble, or the client's: one who dials two edge ports from the same
+// port, transparently, must not be able to put an origin down.
+func originFailed(errno unix.Errno) bool {
+	switch errno {
+	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EAGAIN, unix.EAFNOSUPPORT,
+		unix.EADDRNOTAVAIL, unix.EADDRINUSE, unix.EPERM, unix.EACCES:
+		return false
+	}
+	return true
 }
 
 func connectReason(errno unix.Errno) status.Reason {
