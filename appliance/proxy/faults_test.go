@@ -52,21 +52,35 @@ func TestFaultsOfTheBoxAreNotTheOrigins(t *testing.T) {
 // takeIn lets the workers of a box that does not run take one client of either protocol.
 func (b *box) takeIn(t *testing.T) (s *session, f *flow) {
 	t.Helper()
-	eventually(t, "a session and a flow begin", func() bool {
+	return b.takeSession(t), b.takeFlow(t)
+}
+
+func (b *box) takeSession(t *testing.T) (s *session) {
+	t.Helper()
+	eventually(t, "a session begins", func() bool {
 		for _, w := range b.workers {
 			w.now = b.clock()
-			w.accept(&w.listeners[0])
-			w.receive(&w.listeners[1])
-			if len(w.sessions.blocks) > 0 {
+			if w.accept(&w.listeners[0]); len(w.sessions.blocks) > 0 {
 				w.sessions.each(0, func(_ uint32, found *session) { s = found })
 			}
-			if len(w.flows.blocks) > 0 {
+		}
+		return s != nil
+	})
+	return s
+}
+
+func (b *box) takeFlow(t *testing.T) (f *flow) {
+	t.Helper()
+	eventually(t, "a flow begins", func() bool {
+		for _, w := range b.workers {
+			w.now = b.clock()
+			if w.receive(&w.listeners[1]); len(w.flows.blocks) > 0 {
 				w.flows.each(0, func(_ uint32, found *flow) { f = found })
 			}
 		}
-		return s != nil && f != nil
+		return f != nil
 	})
-	return s, f
+	return f
 }
 
 // workerOf is the one that has f.

@@ -32,6 +32,7 @@ type flow struct {
 	header   []byte // in front of datagrams to the origin
 	port     uint16 // source port to be quarantined; 0: the kernel chose
 	headed   bool   // v2-first: the header is out
+	queued   bool   // it stands in the worker's ready list
 	answered bool   // the origin has answered since the client's last datagram
 	rounds   uint8  // how often the client spoke after an answer
 	wireIn   uint64 // bytes on the wire, while the client is unproven
@@ -57,6 +58,8 @@ const (
 	// datagramBatch is one turn of a listener; originBatch one of a flow.
 	datagramBatch = 32
 	originBatch   = 16
+	// flowTurns is how many batches of one flow are taken before the others have their turn.
+	flowTurns = 4
 )
 
 // receive takes one batch of datagrams from clients.
@@ -244,24 +247,29 @@ func (w *worker) flowError(f *flow, errno unix.Errno) {
 }
 
 // flowEvent takes what the origin answers. The socket is edge-triggered: a batch that is not full says that there is
-// no more.
+// no more, and an error says nothing about the answers behind it.
 func (w *worker) flowEvent(f *flow, t token) {
 	b := w.flows.out
-	for {
+	for range flowTurns {
 		n, errno := b.receive(int(f.fd))
 		if errno == unix.EAGAIN {
 			return
 		}
 		if errno != 0 && errno != unix.EINTR {
-			w.flowError(f, errno)
-			return
+			if w.flowError(f, errno); w.flows.at(t.index, t.generation) == nil {
+				return
+			}
 		}
 		for i := range n {
 			w.answer(f, b.payload(i))
 		}
-		if errno == 0 && n < originBatch || w.flows.at(t.index, t.generation) == nil {
+		if errno == 0 && n < originBatch {
 			return
 		}
+	}
+	if !f.queued {
+		f.queued = true
+		w.ready = append(w.ready, t)
 	}
 }
 

@@ -28,7 +28,7 @@ type worker struct {
 	scratch []byte // for one read of any session
 	buffers []*buffer
 	pipes   []*pipe
-	ready   []token // sessions whose turn ended before their bytes did
+	ready   []token // sessions and flows whose turn ended before their bytes did
 
 	listeners []listener
 	sessions  slab[session]
@@ -127,11 +127,18 @@ func (w *worker) handle(t token, events uint32) {
 	}
 }
 
-// resume gives sessions whose turn ended another turn. Their sockets are edge-triggered, so no event would come.
+// resume gives sessions and flows whose turn ended another turn. Their sockets are edge-triggered, so no event would come.
 func (w *worker) resume() {
 	ready := w.ready
 	w.ready = nil
 	for _, t := range ready {
+		if t.kind == kindFlow {
+			if f := w.flows.at(t.index, t.generation); f != nil {
+				f.queued = false
+				w.flowEvent(f, t)
+			}
+			continue
+		}
 		if s := w.sessions.at(t.index, t.generation); s != nil {
 			w.sessionEvent(s, t, unix.EPOLLIN)
 		}
