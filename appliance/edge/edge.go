@@ -61,7 +61,8 @@ type Edge struct {
 	current *plan.Plan // nil: none yet
 	print   string     // its fingerprint
 	kernel  status.Steering
-	own     []netip.Addr // the box's addresses that the origins were compared with
+	own     []netip.Addr  // the box's addresses that the origins were compared with
+	changed chan struct{} // a plan came into force: its return paths want a probe
 }
 
 // Run serves until ctx ends, then drains for Options.Drain. Steering stays in place: without listeners TPROXY drops
@@ -99,7 +100,7 @@ func open(o Options) (*Edge, error) {
 	if err := os.MkdirAll(o.State, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
-	e := &Edge{options: o, started: time.Now()}
+	e := &Edge{options: o, started: time.Now(), changed: make(chan struct{}, 1)}
 	e.pools = origin.New(o.Log, &e.conditions)
 	var err error
 	if e.steering, err = steering.New(o.Log); err != nil {
@@ -148,6 +149,10 @@ func (e *Edge) Apply(p *plan.Plan) error {
 		return err
 	}
 	e.current, e.print = p, p.Fingerprint()
+	select {
+	case e.changed <- struct{}{}:
+	default: // one is due already
+	}
 	e.kernel.Checked = time.Now()
 	e.conditions.Clear("plan-not-restored", "")
 	if err := e.keep(p); err != nil {
@@ -209,6 +214,8 @@ func (e *Edge) watch(ctx context.Context) error {
 		case <-check.C:
 			e.check()
 		case <-probe.C:
+			e.probe(ctx)
+		case <-e.changed:
 			e.probe(ctx)
 		}
 	}
