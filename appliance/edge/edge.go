@@ -84,7 +84,8 @@ func Run(ctx context.Context, o Options) error {
 	e.restore()
 	group.Go(func() error { return e.serve(ctx, listener) })
 	group.Go(o.Ready)
-	group.Go(func() error { return e.watch(ctx) })
+	group.Go(func() error { return e.watchKernel(ctx) })
+	group.Go(func() error { return e.watchReturnPaths(ctx) })
 	group.Go(func() error {
 		<-ctx.Done()
 		drain, cancel := context.WithTimeout(context.Background(), o.Drain)
@@ -202,21 +203,16 @@ func (e *Edge) keep(p *plan.Plan) error {
 	return os.Rename(file.Name(), filepath.Join(e.options.State, PlanFile))
 }
 
-// watch repairs drift of the kernel's state and probes the return paths, until ctx ends.
-func (e *Edge) watch(ctx context.Context) error {
-	check, probe := time.NewTicker(checkEvery), time.NewTicker(probeEvery)
+// watchKernel repairs drift of the kernel's state until ctx ends.
+func (e *Edge) watchKernel(ctx context.Context) error {
+	check := time.NewTicker(checkEvery)
 	defer check.Stop()
-	defer probe.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-check.C:
 			e.check()
-		case <-probe.C:
-			e.probe(ctx)
-		case <-e.changed:
-			e.probe(ctx)
 		}
 	}
 }

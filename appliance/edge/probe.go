@@ -21,6 +21,21 @@ const (
 
 const returnPath = "return-path"
 
+// watchReturnPaths probes when a plan came into force, and now and then, until ctx ends.
+func (e *Edge) watchReturnPaths(ctx context.Context) error {
+	probe := time.NewTicker(probeEvery)
+	defer probe.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-probe.C:
+		case <-e.changed:
+		}
+		e.probe(ctx)
+	}
+}
+
 // probe dials the origins of transparent services from an address that is nobody's. Only a reply that comes back
 // through the box proves that players' replies will: without this check a wrong route is a silent black hole.
 func (e *Edge) probe(ctx context.Context) {
