@@ -3,6 +3,8 @@ package proxy
 import (
 	"net"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestOneOriginDoesNotKeepTheWorker: a flow whose origin sends without end has turns like everybody else, and what is
@@ -36,6 +38,29 @@ func TestOneOriginDoesNotKeepTheWorker(t *testing.T) {
 	w.resume() // nothing is left over
 	if got := f.toClient; got != answers || len(w.ready) > 0 {
 		t.Errorf("%d answers, and %d turns left; want %d and none", got, len(w.ready), answers)
+	}
+	w.endAll()
+}
+
+// TestOneTurnForEachSide: an event for a side that waits for its turn must not give it a second place in the list, and
+// with each further event another one.
+func TestOneTurnForEachSide(t *testing.T) {
+	b := open(t, serveTCP(t, echo), nil)
+	defer b.close()
+	dial(t, b.edge4)
+	s := b.takeSession(t)
+	w := s.worker
+	w.sessionEvent(s, s.token(kindOrigin), unix.EPOLLOUT)
+	for range 5 {
+		s.again(&s.clientSide)
+		w.sessionEvent(s, s.token(kindClient), unix.EPOLLIN)
+	}
+	if got := len(w.ready); got != 1 {
+		t.Errorf("%d places in the list, want 1", got)
+	}
+	w.resume()
+	if s.again(&s.clientSide); len(w.ready) != 1 {
+		t.Error("after its turn it can have another")
 	}
 	w.endAll()
 }

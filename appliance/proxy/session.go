@@ -69,6 +69,13 @@ type side struct {
 	pipe    *pipe   // the same, inside the kernel
 }
 
+func (s *session) side(k kind) *side {
+	if k == kindOrigin {
+		return &s.originSide
+	}
+	return &s.clientSide
+}
+
 func (d *side) blocked() bool { return d.pending != nil || d.pipe != nil }
 
 const (
@@ -274,7 +281,6 @@ func (w *worker) sessionEvent(s *session, t token, events uint32) {
 	if t.kind == kindOrigin {
 		from, to = to, from
 	}
-	from.queued = false
 	if events&unix.EPOLLERR != 0 {
 		s.broken(from, socketError(int(from.fd)))
 		return

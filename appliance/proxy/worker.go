@@ -140,6 +140,7 @@ func (w *worker) resume() {
 			continue
 		}
 		if s := w.sessions.at(t.index, t.generation); s != nil {
+			s.side(t.kind).queued = false
 			w.sessionEvent(s, t, unix.EPOLLIN)
 		}
 	}
