@@ -47,7 +47,8 @@ type Engine struct {
 	events  events
 
 	openSessions, openFlows atomic.Int64
-	files                   int64 // how many descriptors sessions and flows may have
+	openReplies             atomic.Int64 // sockets that answer clients of flows
+	files                   int64        // how many descriptors sessions and flows may have
 	sourcePorts             quarantine
 
 	mu    sync.Mutex
@@ -56,7 +57,7 @@ type Engine struct {
 }
 
 const (
-	// reservedFiles are for listeners, pipes, reply sockets, health checks and the control socket.
+	// reservedFiles are for listeners, pipes, health checks and the control socket.
 	reservedFiles = 512
 	// filesOfSession and filesOfFlow are their descriptors.
 	filesOfSession, filesOfFlow = 2, 1
@@ -166,17 +167,25 @@ func (e *Engine) Apply(p *plan.Plan) error {
 	return nil
 }
 
-// lower bounds the limits by the file descriptors. Sessions and flows may each have at most half of them, so that a
-// flood of one leaves room for the other.
+// lower bounds the limits by the file descriptors. Sessions and flows may each have half of them, and what the other
+// cannot use, so that a flood of one leaves room for the other.
 func (e *Engine) lower(l plan.Limits) plan.Limits {
-	bound := func(wish int, files int64) int {
-		most := int(e.files / 2 / files)
+	half := e.files / 2
+	need := func(wish int, files int64) int64 { // at most half: the rest is for the other
 		if wish <= 0 {
-			return most
+			return half
 		}
-		return min(wish, int(e.files/files))
+		return min(int64(wish)*files, half)
 	}
-	l.MaxSessions, l.MaxFlows = bound(l.MaxSessions, filesOfSession), bound(l.MaxFlows, filesOfFlow)
+	bound := func(wish int, files, other int64) int {
+		if wish <= 0 {
+			return int(half / files)
+		}
+		return min(wish, int((e.files-other)/files))
+	}
+	// Each flow may be one that is answered from an edge port of its own.
+	forSessions, forFlows := need(l.MaxSessions, filesOfSession), need(l.MaxFlows, filesOfFlow+1)
+	l.MaxSessions, l.MaxFlows = bound(l.MaxSessions, filesOfSession, forFlows), bound(l.MaxFlows, filesOfFlow, forSessions)
 	return l
 }
 
@@ -185,12 +194,16 @@ func (e *Engine) sessionsFull(limit int) bool {
 	return open >= int64(limit) || e.filesLeft() < filesOfSession
 }
 
-func (e *Engine) flowsFull(limit int) bool {
-	return e.openFlows.Load() >= int64(limit) || e.filesLeft() < filesOfFlow
+// flowsFull keeps the descriptors of all sessions there may be: a flood over many edge ports opens a socket to answer
+// from for each of them.
+func (e *Engine) flowsFull(l plan.Limits) bool {
+	flows := e.openFlows.Load()
+	reserved := filesOfSession * int64(l.MaxSessions)
+	return flows >= int64(l.MaxFlows) || filesOfFlow*flows+e.openReplies.Load() >= e.files-reserved || e.filesLeft() < filesOfFlow
 }
 
 func (e *Engine) filesLeft() int64 {
-	return e.files - filesOfSession*e.openSessions.Load() - filesOfFlow*e.openFlows.Load()
+	return e.files - filesOfSession*e.openSessions.Load() - filesOfFlow*e.openFlows.Load() - e.openReplies.Load()
 }
 
 // serviceStats gives the counters of a service.

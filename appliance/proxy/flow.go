@@ -126,7 +126,7 @@ func (w *worker) admitFlow(service *service, client netip.Addr, table *table) st
 		return status.NoService
 	case len(service.Upstreams) > 0:
 		return status.NotAnUpstream
-	case w.engine.flowsFull(table.limits.MaxFlows):
+	case w.engine.flowsFull(table.limits):
 		return status.FlowLimit
 	case service.Limits.MaxFlows > 0 && service.stats.flows() >= int64(service.Limits.MaxFlows):
 		return status.ServiceLimit

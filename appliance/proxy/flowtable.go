@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -10,12 +11,13 @@ import (
 // flowTable is the flows of one worker: by slot, by key, and how many each source has.
 type flowTable struct {
 	slab[flow]
-	byKey     map[flowKey]uint32
-	perSource map[source]int
-	replies   map[netip.AddrPort]*replySocket
-	rate      bucket
-	rates     map[string]*bucket // by service
-	in, out   *batch
+	byKey       map[flowKey]uint32
+	perSource   map[source]int
+	replies     map[netip.AddrPort]*replySocket
+	openReplies *atomic.Int64 // of all workers
+	rate        bucket
+	rates       map[string]*bucket // by service
+	in, out     *batch
 }
 
 // source is the prefix that limits count by: an IPv4 /24 or an IPv6 /56, what one attacker or one household has.
@@ -35,7 +37,8 @@ func sourceOf(addr netip.Addr) source {
 	return s
 }
 
-func (t *flowTable) init() {
+func (t *flowTable) init(openReplies *atomic.Int64) {
+	t.openReplies = openReplies
 	t.byKey = make(map[flowKey]uint32)
 	t.perSource = make(map[source]int)
 	t.replies = make(map[netip.AddrPort]*replySocket)
@@ -137,12 +140,14 @@ func (t *flowTable) replyFrom(edge netip.AddrPort) (*replySocket, unix.Errno) {
 	}
 	r := &replySocket{fd: int32(fd), edge: edge, flows: 1} //nolint:gosec // fd
 	t.replies[edge] = r
+	t.openReplies.Add(1)
 	return r, 0
 }
 
 func (t *flowTable) dropReply(r *replySocket) {
 	if r.flows--; r.flows == 0 {
 		delete(t.replies, r.edge)
+		t.openReplies.Add(-1)
 		closeFD(r.fd)
 	}
 }

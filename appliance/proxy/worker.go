@@ -64,7 +64,7 @@ func newWorker(e *Engine, number int) (*worker, error) {
 		return nil, fmt.Errorf("create eventfd: %w", err)
 	}
 	w := &worker{engine: e, number: number, epoll: epoll, wake: wake, scratch: make([]byte, headroom+readSize)}
-	w.flows.init()
+	w.flows.init(&e.openReplies)
 	// Ids go up over restarts of edge: the clock moves on faster than sessions can be opened.
 	w.lastID = uint64(e.started.Unix())<<30 + uint64(number)                                    //nolint:gosec // after 1970
 	if errno := epollAdd(epoll, int32(wake), unix.EPOLLIN, token{kind: kindWake}); errno != 0 { //nolint:gosec // fd
