@@ -117,8 +117,7 @@ func packagesTagged(tag string) ([]string, error) {
 			return err
 		}
 		dir := "./" + filepath.Dir(path)
-		known := len(dirs) > 0 && dirs[len(dirs)-1] == dir
-		if !known && bytes.HasPrefix(text, []byte("//go:build "+tag+"\n")) {
+		if !slices.Contains(dirs, dir) && bytes.HasPrefix(text, []byte("//go:build "+tag+"\n")) {
 			dirs = append(dirs, dir)
 		}
 		return nil
