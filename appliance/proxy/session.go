@@ -61,7 +61,7 @@ func (s *session) stateText() string {
 type side struct {
 	fd      int32   // -1: none
 	eof     bool    // it sent FIN, and everything before it was read
-	hup     bool    // its FIN has arrived: a short read is not the end, the FIN comes behind it
+	hup     bool    // its FIN, or urgent data, has arrived: a short read is not the end, more comes behind it
 	queued  bool    // it stands in the worker's ready list
 	full    uint8   // reads in a row that filled the buffer
 	stalled int64   // worker clock: since when it has taken no byte of what waits; 0: nothing waits
@@ -82,7 +82,7 @@ const (
 	// maxAttempts bounds how many origins one client is offered before it is turned away.
 	maxAttempts = 3
 	// sessionEvents are watched edge-triggered from the start and never changed: no epoll_ctl in a session's life.
-	sessionEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
+	sessionEvents = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
 )
 
 // open takes an accepted client: it finds the service of the edge address and makes a session, or refuses.
@@ -285,7 +285,10 @@ func (w *worker) sessionEvent(s *session, t token, events uint32) {
 		s.broken(from, socketError(int(from.fd)))
 		return
 	}
-	from.hup = from.hup || events&(unix.EPOLLRDHUP|unix.EPOLLHUP) != 0
+	from.hup = from.hup || events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLPRI) != 0
+	if events&unix.EPOLLPRI != 0 {
+		from.full = 0 // splice stops in front of an urgent byte for ever, a read skips it
+	}
 	if events&unix.EPOLLOUT != 0 && from.blocked() {
 		if !s.flush(from) || !s.pump(to, from) {
 			return
@@ -319,7 +322,7 @@ func (s *session) connected(events uint32) {
 	// A server that speaks first may have spoken, and hung up, before its connect was heard of. It is all in this one
 	// event: an edge does not come twice.
 	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP) != 0 {
-		s.originSide.hup = events&(unix.EPOLLRDHUP|unix.EPOLLHUP) != 0
+		s.originSide.hup = events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLPRI) != 0
 		s.pump(&s.originSide, &s.clientSide)
 	}
 }
