@@ -100,8 +100,8 @@ func (e *Edge) putPlan(w http.ResponseWriter, r *http.Request) {
 // getSessions lists sessions and flows; limit, service and client narrow the list.
 func (e *Edge) getSessions(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	limit, err := strconv.Atoi(query.Get("limit"))
-	if query.Has("limit") && (err != nil || limit < 0) {
+	limit, err := strconv.ParseUint(query.Get("limit"), 10, 31)
+	if query.Has("limit") && err != nil {
 		refuse(w, http.StatusBadRequest, "The limit is not a number", err)
 		return
 	}
@@ -111,7 +111,7 @@ func (e *Edge) getSessions(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	service := query.Get("service")
-	answer(w, e.engine.Sessions(limit, func(s *status.Session) bool {
+	answer(w, e.engine.Sessions(int(limit), func(s *status.Session) bool {
 		return (service == "" || s.Service == service) && (!client.IsValid() || s.Client.Addr() == client)
 	}))
 }
