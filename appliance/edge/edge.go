@@ -125,6 +125,9 @@ func (e *Edge) restore() {
 		err = json.Unmarshal(data, &p)
 	}
 	if err == nil {
+		err = p.Check()
+	}
+	if err == nil {
 		err = e.Apply(&p)
 	}
 	if err != nil {
