@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
 	"breakwater/test/lab"
 )
@@ -75,12 +76,19 @@ func TestNarrowerServiceWins(t *testing.T) {
 			if _, err := askUDP(udp, "hello"); err != nil {
 				t.Error(err)
 			}
-			served := map[netip.AddrPort]string{}
+			// Flows of earlier tests are still alive, and may have had the same client port.
+			var overTCP, overUDP string
 			for _, s := range sessions(t, "--client", f.client.String()) {
-				served[s.Client] = s.Service
+				switch {
+				case s.Edge != f.at(port):
+				case s.Protocol == plan.TCP && s.Client == local(tcp):
+					overTCP = s.Service
+				case s.Protocol == plan.UDP && s.Client == local(udp):
+					overUDP = s.Service
+				}
 			}
-			if served[local(tcp)] != want || served[local(udp)] != want {
-				t.Errorf("port %d: got the services %q for TCP and %q for UDP, want %q", port, served[local(tcp)], served[local(udp)], want)
+			if overTCP != want || overUDP != want {
+				t.Errorf("port %d: got the services %q for TCP and %q for UDP, want %q", port, overTCP, overUDP, want)
 			}
 		}
 	})
