@@ -48,7 +48,8 @@ type Engine struct {
 
 	openSessions, openFlows atomic.Int64
 	openReplies             atomic.Int64 // sockets that answer clients of flows
-	files                   int64        // how many descriptors sessions and flows may have
+	openPipes               atomic.Int64
+	files                   int64 // how many descriptors sessions and flows may have
 	sourcePorts             quarantine
 
 	mu    sync.Mutex
@@ -57,10 +58,10 @@ type Engine struct {
 }
 
 const (
-	// reservedFiles are for listeners, pipes, health checks and the control socket.
+	// reservedFiles are for listeners, health checks and the control socket.
 	reservedFiles = 512
-	// filesOfSession and filesOfFlow are their descriptors.
-	filesOfSession, filesOfFlow = 2, 1
+	// filesOfSession, filesOfFlow and filesOfPipe are their descriptors.
+	filesOfSession, filesOfFlow, filesOfPipe = 2, 1, 2
 )
 
 // New opens the listeners. Nothing is accepted before Run, and everything refused before Apply.
@@ -203,7 +204,8 @@ func (e *Engine) flowsFull(l plan.Limits) bool {
 }
 
 func (e *Engine) filesLeft() int64 {
-	return e.files - filesOfSession*e.openSessions.Load() - filesOfFlow*e.openFlows.Load() - e.openReplies.Load()
+	return e.files - filesOfSession*e.openSessions.Load() - filesOfFlow*e.openFlows.Load() -
+		e.openReplies.Load() - filesOfPipe*e.openPipes.Load()
 }
 
 // serviceStats gives the counters of a service.

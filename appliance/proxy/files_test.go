@@ -54,3 +54,28 @@ func TestAnswersCountTheirFiles(t *testing.T) {
 		t.Errorf("%d descriptors are counted behind the last flow", b.files-b.filesLeft())
 	}
 }
+
+// TestPipesLeaveFilesForSessions: clients that stall while much is sent to them each hold a pipe in either direction.
+func TestPipesLeaveFilesForSessions(t *testing.T) {
+	b := open(t, 1, nil)
+	defer b.close()
+	b.files = 64
+	w := b.workers[0]
+	var pipes []*pipe
+	for p := w.takePipe(); p != nil && len(pipes) < 64; p = w.takePipe() {
+		p.held = 1 // so that it is not kept
+		pipes = append(pipes, p)
+	}
+	if got, want := len(pipes), 4; got != want {
+		t.Errorf("%d pipes, want %d: an eighth of the descriptors", got, want)
+	}
+	if got := b.filesLeft(); got != 64-8 {
+		t.Errorf("%d descriptors left of 64", got)
+	}
+	for _, p := range pipes {
+		w.givePipe(p)
+	}
+	if got := b.filesLeft(); got != 64 {
+		t.Errorf("%d descriptors left behind the last pipe, want all 64", got)
+	}
+}

@@ -242,7 +242,7 @@ func either(ofClient bool, client, origin status.Reason) status.Reason {
 	return origin
 }
 
-// takePipe gives an empty pipe, or nil when there are no descriptors.
+// takePipe gives an empty pipe, or nil when pipes have their share of the descriptors: copying needs none.
 func (w *worker) takePipe() *pipe {
 	if n := len(w.pipes); n > 0 {
 		p := w.pipes[n-1]
@@ -250,9 +250,11 @@ func (w *worker) takePipe() *pipe {
 		return p
 	}
 	var fds [2]int
-	if unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC) != nil {
+	e := w.engine
+	if filesOfPipe*e.openPipes.Load() >= e.files/8 || unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC) != nil {
 		return nil
 	}
+	e.openPipes.Add(1)
 	return &pipe{read: int32(fds[0]), write: int32(fds[1])} //nolint:gosec // fds
 }
 
@@ -262,6 +264,7 @@ func (w *worker) givePipe(p *pipe) {
 		w.pipes = append(w.pipes, p)
 		return
 	}
+	w.engine.openPipes.Add(-1)
 	closeFD(p.read)
 	closeFD(p.write)
 }
