@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -131,15 +132,23 @@ func TestSPPBothWays(t *testing.T) {
 // nothing, and must reach one that has.
 func TestAmplification(t *testing.T) {
 	large := random(1400, 9)
+	asked := 0
 	b := start(t, serveUDP(t, func(_ netip.AddrPort, d []byte) [][]byte {
-		if string(d) == "large" {
-			return [][]byte{large}
+		if string(d) != "large" {
+			return [][]byte{d}
 		}
-		return [][]byte{d}
+		switch asked++; {
+		case asked < 20: // an answer now would make what the client says next a proof
+			return nil
+		case asked == 20:
+			return slices.Repeat([][]byte{large}, 20)
+		}
+		return [][]byte{large}
 	}), func(p *plan.Plan) { p.Services[0].Limits.MaxAmplification = 3 })
 	spoofed := dialUDP(t, b.edge4)
 	for range 20 {
 		mustWrite(t, spoofed, []byte("large"))
+		eventually(t, "the flow is open", func() bool { return len(b.all()) == 1 }) // see TestFlowLimits
 	}
 	eventually(t, "20 answers dropped or passed", func() bool {
 		f := b.all()
