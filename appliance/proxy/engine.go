@@ -1,6 +1,6 @@
 // Package proxy is the user path: it takes what steering brings to its transparent sockets and carries it to origins.
 //
-// One reactor a core (worker.go) owns four listeners, its TCP sessions (session.go, relay.go) and its UDP flows
+// One reactor a core (worker.go) owns four listeners, its TCP sessions (session.go, dial.go, relay.go) and its UDP flows
 // (flow.go); nothing is shared between cores but counters and the table of services, which Apply replaces as a whole:
 //
 //	engine, err := proxy.New(proxy.Options{Pools: pools, Port: steering.ListenPort, Transparent: true})
