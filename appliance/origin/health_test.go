@@ -218,10 +218,10 @@ func TestClientsPutACheckedOriginDown(t *testing.T) {
 		r := run(t, checkedPlan(origins(1)...))
 		after(2 * time.Second)
 		o := pickHold(t, r.Pool("games"))
-		o.Failed(status.OriginRefused)
-		o.Failed(status.OriginRefused)
+		o.Failed(status.ConnectTimeout)
+		o.Failed(status.NetworkUnreachable)
 		o.Answered() // not in a row
-		o.Failed(status.OriginRefused)
+		o.Failed(status.NetworkUnreachable)
 		o.Failed(status.ConnectTimeout)
 		synctest.Wait()
 		want(t, "after two in a row", r.up(), "+")
@@ -255,8 +255,8 @@ func TestOneTryAfterABackOff(t *testing.T) {
 			if strings.Count(got, "o0") != 1 {
 				t.Fatalf("after %d s: got %s, want o0 once", wait, got)
 			}
-			bad.Failed(status.OriginRefused)
-			bad.Failed(status.OriginRefused) // of an older client: does not count twice
+			bad.Failed(status.ConnectTimeout)
+			bad.Failed(status.ConnectTimeout) // of an older client: does not count twice
 		}
 		after(60 * time.Second)
 		triesOf(t, p)
@@ -269,7 +269,7 @@ func TestOneTryAfterABackOff(t *testing.T) {
 			if got := triesOf(t, p); strings.Count(got, "o0") != 1 {
 				t.Errorf("again down, after %d s: got %s, want o0 once", wait, got)
 			}
-			bad.Failed(status.OriginRefused)
+			bad.Failed(status.ConnectTimeout)
 		}
 	})
 }
@@ -368,4 +368,29 @@ func TestMaintenanceRaisesNothing(t *testing.T) {
 		apply(t, r.Set, &plan.Plan{})
 		want(t, "conditions of a removed pool", r.codes(), "")
 	})
+}
+
+// TestScannerCannotPutAnOriginDown: a closed port says nothing of an origin that is dialled at the client's port.
+func TestScannerCannotPutAnOriginDown(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		first, last uint16
+		want        string
+	}{
+		{"the client's port", 0, 0, "+"}, {"a range", 1000, 2000, "+"}, {"one port", 25565, 25565, "-"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				list := origins(1)
+				list[0].FirstPort, list[0].LastPort = test.first, test.last
+				r := run(t, planOf(plan.SourceHash, list...))
+				o := r.Pool("games").view.Load().members[0].origin
+				for range 10 {
+					o.Failed(status.OriginRefused)
+				}
+				synctest.Wait()
+				want(t, "after ten refusals", r.up(), test.want)
+			})
+		})
+	}
 }

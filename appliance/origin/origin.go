@@ -43,6 +43,7 @@ type Origin struct {
 	checks   atomic.Uint64
 	failures atomic.Uint64
 
+	onePort atomic.Bool  // it is dialled at one port, whatever the client dialled
 	fall    atomic.Int64 // as in the plan
 	checked atomic.Bool  // a health check decides when it is up again
 	inARow  atomic.Int64 // failed connects of clients since the last that worked
@@ -82,9 +83,14 @@ func (o *Origin) Release() {
 	o.places.taken.Add(-1)
 }
 
-// Failed tells that a client's connect failed. The plan's fall of them in a row put the origin down.
+// Failed tells that a client's connect failed. The plan's fall of them in a row put the origin down. A refusal tells
+// nothing of an origin that is dialled at the client's port: it proves that the host is up, and a client that scans closed
+// ports must not be able to take it from the others.
 func (o *Origin) Failed(reason status.Reason) {
 	o.failed.Add(1)
+	if reason == status.OriginRefused && !o.onePort.Load() {
+		return
+	}
 	old := o.now.Load()
 	if !old.up {
 		o.retryFailed()

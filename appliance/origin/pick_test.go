@@ -112,7 +112,7 @@ func TestDownOriginLeavesClientsToTheNext(t *testing.T) {
 // down lets three clients fail, the fall of planOf.
 func down(o *Origin) {
 	for range 3 {
-		o.Failed(status.OriginRefused)
+		o.Failed(status.ConnectTimeout)
 	}
 }
 

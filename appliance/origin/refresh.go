@@ -97,6 +97,7 @@ func (n *named) members() []member {
 			continue
 		}
 		first, last := n.ports(o)
+		o.onePort.Store(first != 0 && first == last)
 		whole := min(uint64(n.spec.Weight)<<16, maxWeight) //nolint:gosec // at least 1, and far below 2^48
 		list = append(list, member{origin: o, weight: max(whole*a.weight/sum, 1), first: first, last: last})
 	}

@@ -114,6 +114,9 @@ func waitForOrigin(t *testing.T, name string, up bool) {
 func TestRetryOnTheOtherOrigin(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		games, _, b := twoOrigins(t, f, "none")
+		for i := range games.Origins { // a refusal counts where an origin has one port
+			games.Origins[i].Port = settings.Ports{First: 1300, Last: 1300}
+		}
 		named(t, netip.AddrPortFrom(b, 1300), "b")
 		apply(t, document([]settings.Pool{games}, service("games", "1300")))
 		onlyFrom(t, f, 1300, "b", 10)
