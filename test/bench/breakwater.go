@@ -50,7 +50,7 @@ func edgePlan(t *target) plan.Plan {
 			TCPHeader: plan.TCPHeader(t.header),
 			UDPHeader: plan.UDPNone,
 			Timeouts: plan.Timeouts{Connect: 5 * time.Second, Header: 5 * time.Second, Idle: time.Hour,
-				HalfClose: time.Hour, WriteStall: time.Minute, FlowIdle: 5 * time.Second},
+				HalfClose: time.Hour, WriteStall: time.Minute, FlowIdle: time.Second},
 			Limits: plan.ServiceLimits{MaxAmplification: 3},
 		}},
 		Pools: []plan.Pool{{
@@ -60,7 +60,7 @@ func edgePlan(t *target) plan.Plan {
 				LastPort: t.originPort, Weight: 1, State: plan.Active}},
 			Health: plan.Health{Check: plan.CheckNone, Interval: 10 * time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3},
 		}},
-		Limits: plan.Limits{MaxSessions: maxSessions, MaxFlows: 4000, MaxFlowsPerSource: 4000, NewFlowsPerSec: 100000},
+		Limits: plan.Limits{MaxSessions: maxSessions, MaxFlows: 1400, MaxFlowsPerSource: 4000, NewFlowsPerSec: 100000},
 	}
 }
 
