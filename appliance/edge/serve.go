@@ -110,6 +110,7 @@ func (e *Edge) getSessions(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "The client is not an IP address", err)
 		return
 	}
+	client = client.Unmap() // as sessions have it
 	service := query.Get("service")
 	answer(w, e.engine.Sessions(int(limit), func(s *status.Session) bool {
 		return (service == "" || s.Service == service) && (!client.IsValid() || s.Client.Addr() == client)
