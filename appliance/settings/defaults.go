@@ -12,6 +12,9 @@ import (
 // Edge lowers it to what it finds.
 const unlimited = 1 << 20
 
+// LetsEncrypt is where certificates come from when ACME names no directory.
+const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
+
 // WithDefaults returns s with every default spelled out. s itself is not changed.
 func (s Settings) WithDefaults() Settings {
 	s = s.normal()
@@ -20,6 +23,9 @@ func (s Settings) WithDefaults() Settings {
 		MaxFlows:          cmp.Or(s.Limits.MaxFlows, unlimited),
 		MaxFlowsPerSource: cmp.Or(s.Limits.MaxFlowsPerSource, 1024),
 		NewFlowsPerSecond: cmp.Or(s.Limits.NewFlowsPerSecond, 20000),
+	}
+	if s.Management.ACME != (ACME{}) {
+		s.Management.ACME.Directory = cmp.Or(s.Management.ACME.Directory, LetsEncrypt)
 	}
 	for i := range s.Services {
 		s.Services[i] = s.Services[i].withDefaults(s.Edge.Addresses)

@@ -21,6 +21,8 @@ func TestDiff(t *testing.T) {
 		{"switched on", `"tcpHeader": "v2"`, `"tcpHeader": "v2", "transparent": true`, []Change{{"services[everything].transparent", "", "true"}}},
 		{"within", `"tcpHeader": "v2"`, `"tcpHeader": "v2", "timeouts": { "idle": "60m" }`, []Change{{"services[everything].timeouts.idle", "", "1h"}}},
 		{"servers", `"schema": 1`, `"schema": 1, "dns": { "servers": ["192.0.2.53:53"] }`, []Change{{"dns.servers", "", "192.0.2.53"}}},
+		{"page opened under a name", `"schema": 1`, `"schema": 1, "management": { "names": ["Box.Example.ORG"], "acme": { "email": "a@example.org" } }`,
+			[]Change{{"management.names", "", "box.example.org"}, {"management.acme.email", "", "a@example.org"}}},
 		{"service added", `"services": [`, `"services": [ ` + service + `, `, []Change{{"services[web]", "", "name web, protocols tcp, ports 80, 443, pool games"}}},
 		{"service renamed", `"name": "everything"`, `"name": "all"`, []Change{
 			{"services[everything]", "name everything, protocols tcp, udp, ports 1-65535, pool games, tcpHeader v2, udpHeader none", ""},

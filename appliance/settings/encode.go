@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 )
 
 // Encode writes the canonical form of s: two spaces of indent, fields in the order of the types, a newline at the
@@ -26,6 +27,7 @@ func (s Settings) normal() Settings {
 	s.Edge.Interfaces = shown(s.Edge.Interfaces)
 	s.Edge.Addresses = shown(s.Edge.Addresses)
 	s.Management.Networks = optional(s.Management.Networks)
+	s.Management.Names = lowered(optional(s.Management.Names))
 	s.DNS.Servers = optional(s.DNS.Servers)
 	s.Pools = shown(slices.Clone(s.Pools))
 	for i := range s.Pools {
@@ -41,6 +43,15 @@ func (s Settings) normal() Settings {
 		service.Upstreams = optional(service.Upstreams)
 	}
 	return s
+}
+
+// lowered writes names in lower case: DNS does not tell the cases apart (RFC 4343), but what compares bytes does.
+func lowered(names []string) []string {
+	names = slices.Clone(names)
+	for i, name := range names {
+		names[i] = strings.ToLower(name)
+	}
+	return names
 }
 
 func shown[T any](list []T) []T {

@@ -77,3 +77,30 @@ func dnsLabel(label string) bool {
 	return len(label) >= 1 && len(label) <= 63 && label[0] != '-' && label[len(label)-1] != '-' &&
 		only(label, lower+upper+digits+"-")
 }
+
+// pageNameProblem says what is wrong with a name under which the web page is opened, or nothing. Browsers send it in
+// the Host header, and authorities certify it: a wildcard or a name with a dot at its end is neither.
+func pageNameProblem(name string) string {
+	switch {
+	case name == "":
+		return "is empty; write a DNS name like \"box.example.org\""
+	case isAddress(name):
+		return fmt.Sprintf("%s is an address; the page can be opened under each address of the box, so leave it out", quote(name))
+	case strings.HasSuffix(name, "."):
+		return fmt.Sprintf("%s ends with a dot; write it without", quote(name))
+	case !isHostName(name):
+		return fmt.Sprintf("%s is not a DNS name; one is letters, digits and hyphens between dots (other scripts in their xn-- form), like \"box.example.org\"", quote(name))
+	}
+	return ""
+}
+
+// isHostName tells whether text is a name that hosts can have (RFC 1123 section 2.1), not a mistyped IPv4 address.
+func isHostName(text string) bool {
+	labels := strings.Split(text, ".")
+	for _, label := range labels {
+		if !dnsLabel(label) {
+			return false
+		}
+	}
+	return len(text) <= 253 && !only(labels[len(labels)-1], digits)
+}

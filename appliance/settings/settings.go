@@ -33,9 +33,17 @@ type Edge struct {
 	Addresses  []Prefix `json:"addresses"`
 }
 
-// Management is who may reach the web page and the API. Origins may never be there.
+// Management is who may reach the web page and the API, and how. Origins may never be there.
 type Management struct {
-	Networks []Prefix `json:"networks,omitempty"`
+	Networks []Prefix `json:"networks,omitempty"` // default: any
+	Names    []string `json:"names,omitempty"`    // DNS names under which the page is opened, besides the box's own and its addresses; kept in lower case
+	ACME     ACME     `json:"acme,omitzero"`
+}
+
+// ACME gets certificates for the names of the management from a certificate authority (RFC 8555). Left out: none.
+type ACME struct {
+	Email     string `json:"email,omitempty"`     // whom the authority may write to
+	Directory string `json:"directory,omitempty"` // the URL where the authority's protocol begins; default Let's Encrypt
 }
 
 // DNS is who resolves the names of origins. Empty: the operating system's resolvers.

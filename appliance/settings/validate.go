@@ -13,6 +13,7 @@ const (
 	maxInterfaces = 64
 	maxAddresses  = 1024 // of the edge
 	maxNetworks   = 1024 // of the management
+	maxNames      = 16   // of the management
 	maxServers    = 16
 	maxPools      = 1024
 	maxOrigins    = 4096 // of all pools
@@ -151,23 +152,6 @@ func (v *validator) edgeAddresses() {
 		for j, other := range addresses[:i] {
 			if other.Overlaps(p.Prefix) {
 				v.add(at.index(i), "%q overlaps with %q (%s); keep one of them", p, other, at.index(j))
-				break
-			}
-		}
-	}
-}
-
-func (v *validator) management() {
-	at := path("management").field("networks")
-	v.s.Management.Networks = cut(v, at, v.s.Management.Networks, maxNetworks, "networks")
-	for i, p := range v.s.Management.Networks {
-		if !v.sound(at.index(i), p) {
-			continue
-		}
-		for j, edge := range v.s.Edge.Addresses {
-			if edge.Overlaps(p.Prefix) {
-				v.add(at.index(i), "%q overlaps with the edge address %q (%s); clients must not be able to manage the box, so keep the two apart",
-					p, edge, path("edge").field("addresses").index(j))
 				break
 			}
 		}

@@ -22,7 +22,18 @@ func TestValidate(t *testing.T) {
 		wan      = `"wan0"`
 		games    = `"name": "games"`
 		limits   = `"schema": 1`
+
+		noPageName  = ` is not a DNS name; one is letters, digits and hyphens between dots (other scripts in their xn-- form), like "box.example.org"`
+		noDirectory = ` is not the URL of an ACME directory; it begins with https:// and has no password in it, like "https://acme-v02.api.letsencrypt.org/directory"`
 	)
+	// twice are the problems of n names after the first one that are the same.
+	twice := func(n int) []string {
+		list := make([]string, n)
+		for i := range list {
+			list[i] = fmt.Sprintf(`management.names[%d]: "a" is given twice; keep this or management.names[0]`, i+1)
+		}
+		return list
+	}
 	tests := []struct {
 		name, old, new string
 		want           []string
@@ -58,6 +69,24 @@ func TestValidate(t *testing.T) {
 
 		// management, DNS, limits
 		{"management", limits, limits + `, "management": { "networks": ["192.168.0.0/16", "fd00::1"] }`, nil},
+		{"names", limits, limits + `, "management": { "names": ["box", "BOX.example.org", "box.local", "localhost", "xn--bx-fka.example"] }`, nil},
+		{"name of the page is empty", limits, limits + `, "management": { "names": [""] }`, []string{`management.names[0]: is empty; write a DNS name like "box.example.org"`}},
+		{"name of the page is an address", limits, limits + `, "management": { "names": ["192.0.2.1", "::1"] }`, []string{
+			`management.names[0]: "192.0.2.1" is an address; the page can be opened under each address of the box, so leave it out`,
+			`management.names[1]: "::1" is an address; the page can be opened under each address of the box, so leave it out`}},
+		{"name of the page with a dot", limits, limits + `, "management": { "names": ["box.example."] }`, []string{`management.names[0]: "box.example." ends with a dot; write it without`}},
+		{"name of the page is none", limits, limits + `, "management": { "names": ["https://box.example", "box.example:8443", "*.example", "192.0.2.300"] }`, []string{
+			`management.names[0]: "https://box.example"` + noPageName, `management.names[1]: "box.example:8443"` + noPageName,
+			`management.names[2]: "*.example"` + noPageName, `management.names[3]: "192.0.2.300"` + noPageName}},
+		{"name of the page twice", limits, limits + `, "management": { "names": ["box.example", "BOX.example"] }`, []string{`management.names[1]: "box.example" is given twice; keep this or management.names[0]`}},
+		{"17 names of the page", limits, limits + `, "management": { "names": ["a` + strings.Repeat(`", "a`, 16) + `"] }`, append([]string{`management.names: has 17 names; at most 16 are allowed`}, twice(15)...)},
+		{"ACME by email", limits, limits + `, "management": { "names": ["box.example"], "acme": { "email": "a.b+c@example.org" } }`, nil},
+		{"ACME by directory", limits, limits + `, "management": { "names": ["box.example"], "acme": { "directory": "https://127.0.0.1:14000/dir" } }`, nil},
+		{"ACME without a name", limits, limits + `, "management": { "acme": { "email": "a@example.org" } }`, []string{`management.names: is empty, and a certificate by ACME (management.acme) is for names; write the DNS names of this box, or leave ACME out`}},
+		{"ACME with no email", limits, limits + `, "management": { "names": ["box.example"], "acme": { "email": "A <a@example.org>" } }`, []string{`management.acme.email: "A <a@example.org>" is not an email address; write it like "admin@example.org", or leave it out`}},
+		{"ACME without TLS", limits, limits + `, "management": { "names": ["box.example"], "acme": { "directory": "http://ca.example/dir" } }`, []string{`management.acme.directory: "http://ca.example/dir"` + noDirectory}},
+		{"ACME with a password", limits, limits + `, "management": { "names": ["box.example"], "acme": { "directory": "https://a:b@ca.example/dir" } }`, []string{`management.acme.directory: "https://a:b@ca.example/dir"` + noDirectory}},
+		{"ACME at a file", limits, limits + `, "management": { "names": ["box.example"], "acme": { "directory": "https:///etc/passwd" } }`, []string{`management.acme.directory: "https:///etc/passwd"` + noDirectory}},
 		{"management overlaps the edge", limits, limits + `, "management": { "networks": ["203.0.113.0/24"] }`, []string{`management.networks[0]: "203.0.113.0/24" overlaps with the edge address "203.0.113.10/32" (edge.addresses[0]); clients must not be able to manage the box, so keep the two apart`}},
 		{"DNS server of many", limits, limits + `, "dns": { "servers": ["224.0.0.251"] }`, []string{`dns.servers[0]: "224.0.0.251" is not the address of one DNS server; write it like "192.0.2.53" or "192.0.2.53:5353"`}},
 		{"negative limit", limits, limits + `, "limits": { "maxSessions": -1 }`, []string{"limits.maxSessions: -1 is out of bounds; it must be 1 to 1048576"}},
