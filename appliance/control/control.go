@@ -21,6 +21,7 @@ import (
 
 	"breakwater/appliance/compile"
 	"breakwater/appliance/health"
+	"breakwater/appliance/logs"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/store"
@@ -46,6 +47,8 @@ type Options struct {
 	Log     *slog.Logger     // nil: none
 	Now     func() time.Time // nil: time.Now
 	Version string           // of this program, for the status
+	// Records are the last ones of the log of this process; nil: none are kept.
+	Records func() []logs.Record
 }
 
 // Control is the one place where settings change. It is safe for concurrent use.
@@ -57,6 +60,9 @@ type Control struct {
 	version    string
 	started    time.Time
 	conditions health.Set
+	records    func() []logs.Record
+	samples    samples
+	origins    originHistory
 
 	changing sync.Mutex // one change at a time; taken before mu
 	wake     chan struct{}
@@ -64,6 +70,7 @@ type Control struct {
 	mu      sync.Mutex
 	wanted  *plan.Plan // what edge should run; nil: nothing was ever set, leave edge alone
 	pending *Pending
+	bans    []Ban
 }
 
 // Pending is a candidate that edge runs and that waits for its confirmation.
@@ -73,12 +80,15 @@ type Pending struct {
 	Reason   string    `json:"reason"`
 	Since    time.Time `json:"since"`
 	Deadline time.Time `json:"deadline"`
+	// Changes are what it changes in the revision that a revert brings back.
+	Changes []settings.Change `json:"changes"`
 }
 
 // New reads the store and takes up what a crash or restart interrupted: a candidate inside its window goes on waiting,
 // any other is dropped. Nothing reaches edge before Run or Propose.
 func New(o Options) (*Control, error) {
-	c := &Control{store: o.Store, edge: o.Edge, log: o.Log, now: o.Now, version: o.Version, wake: make(chan struct{}, 1)}
+	c := &Control{store: o.Store, edge: o.Edge, log: o.Log, now: o.Now, version: o.Version,
+		records: o.Records, wake: make(chan struct{}, 1)}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -109,7 +119,10 @@ func (c *Control) resume() error {
 		c.log.Error("the candidate cannot be used", "err", err)
 		return c.drop(candidate)
 	}
-	pending := pendingOf(candidate)
+	pending, err := c.pendingOf(candidate)
+	if err != nil {
+		return err
+	}
 	pending.Deadline = c.now().Add(c.remaining(candidate))
 	c.want(&p, pending)
 	c.log.Info("a candidate goes on waiting for its confirmation", "deadline", candidate.Deadline)
@@ -194,8 +207,13 @@ func planOf(number uint64, document []byte) (plan.Plan, error) {
 	return compile.Compile(number, s), nil
 }
 
-func pendingOf(candidate store.Candidate) *Pending {
-	return &Pending{candidate.Base, candidate.Author, candidate.Reason, candidate.Time, candidate.Deadline}
+func (c *Control) pendingOf(candidate store.Candidate) (*Pending, error) {
+	base, err := c.store.Revision(candidate.Base)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	changes := settings.Diff(decodeStored(base.Document), decodeStored(candidate.Document))
+	return &Pending{candidate.Base, candidate.Author, candidate.Reason, candidate.Time, candidate.Deadline, changes}, nil
 }
 
 // reportStore tells what opening the store brought to light.

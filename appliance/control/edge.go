@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"breakwater/appliance/logs"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
@@ -85,29 +86,77 @@ func (e *Edge) Status(ctx context.Context) (s status.Edge, err error) {
 	return s, e.call(ctx, http.MethodGet, "/status", nil, &s)
 }
 
-// SessionQuery narrows a list of sessions. The zero value asks for all.
+// SessionQuery says which sessions are asked for. The zero value asks for all, the newest first.
 type SessionQuery struct {
-	Limit   int    // 0: all
-	Service string // by name
-	Client  string // an address
+	Limit      int    // 0: all
+	Offset     int    // how many of those that match are left out in front
+	Service    string // by name
+	Client     string // an address
+	Search     string // part of an address, a name or an id
+	Sort       string // started, client, service, origin, idle, bytes, state; empty: started, the newest first
+	Descending bool
 }
 
-// Sessions lists sessions and flows.
-func (e *Edge) Sessions(ctx context.Context, q SessionQuery) ([]status.Session, error) {
+// Sessions lists sessions and flows. What cannot be asked for is a *Refusal.
+func (e *Edge) Sessions(ctx context.Context, q SessionQuery) (list status.SessionList, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	return list, e.call(ctx, http.MethodGet, "/sessions?"+q.values().Encode(), nil, &list)
+}
+
+func (q SessionQuery) values() url.Values {
 	v := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))
 	}
-	if q.Service != "" {
-		v.Set("service", q.Service)
+	if q.Offset > 0 {
+		v.Set("offset", strconv.Itoa(q.Offset))
 	}
-	if q.Client != "" {
-		v.Set("client", q.Client)
+	set("service", q.Service)
+	set("client", q.Client)
+	set("search", q.Search)
+	set("sort", q.Sort)
+	switch {
+	case q.Descending:
+		v.Set("order", "desc")
+	case q.Sort != "":
+		v.Set("order", "asc")
 	}
+	return v
+}
+
+// SetBans makes bans the whole list of bans in force.
+func (e *Edge) SetBans(ctx context.Context, bans []plan.Ban) error {
+	body, err := json.Marshal(bans)
+	if err != nil {
+		return fmt.Errorf("write bans: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, applyWait)
+	defer cancel()
+	return e.call(ctx, http.MethodPut, "/bans", body, nil)
+}
+
+// Try makes one connection from the box. What it may not connect to is a *Refusal.
+func (e *Edge) Try(ctx context.Context, t plan.Try) (trial status.Trial, err error) {
+	body, err := json.Marshal(t)
+	if err != nil {
+		return trial, fmt.Errorf("write trial: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, plan.MaxTryTime+askWait)
+	defer cancel()
+	return trial, e.call(ctx, http.MethodPost, "/try", body, &trial)
+}
+
+// Log is the last records of edge's log, the oldest first.
+func (e *Edge) Log(ctx context.Context) (list []logs.Record, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
-	list := []status.Session{}
-	return list, e.call(ctx, http.MethodGet, "/sessions?"+v.Encode(), nil, &list)
+	return list, e.call(ctx, http.MethodGet, "/log", nil, &list)
 }
 
 // Kill ends a session or flow.

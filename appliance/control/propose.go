@@ -137,6 +137,10 @@ func (c *Control) admit(base *uint64) (Revision, error) {
 func (c *Control) apply(ctx context.Context, candidate store.Candidate, p plan.Plan) (Result, error) {
 	// From here a client that goes away must not leave edge and the store apart.
 	ctx = context.WithoutCancel(ctx)
+	pending, err := c.pendingOf(candidate)
+	if err != nil {
+		return Result{}, err
+	}
 	if err := c.store.SetCandidate(candidate); err != nil {
 		return Result{}, err
 	}
@@ -145,7 +149,6 @@ func (c *Control) apply(ctx context.Context, candidate store.Candidate, p plan.P
 		return Result{}, c.undo(ctx, old, candidate.Base, &NotApplied{err})
 	}
 	if !candidate.Deadline.IsZero() {
-		pending := pendingOf(candidate)
 		c.want(&p, pending)
 		c.log.Info("settings applied, waiting for the confirmation", "author", candidate.Author, "deadline", candidate.Deadline)
 		return Result{Revision: candidate.Base, Pending: pending}, nil

@@ -90,8 +90,8 @@ func decodeStored(document []byte) settings.Settings {
 	return s
 }
 
-// Sessions lists sessions and flows.
-func (c *Control) Sessions(ctx context.Context, q SessionQuery) ([]status.Session, error) {
+// Sessions lists sessions and flows. Edge filters, sorts and cuts: only the window that q asks for comes here.
+func (c *Control) Sessions(ctx context.Context, q SessionQuery) (status.SessionList, error) {
 	return c.edge.Sessions(ctx, q)
 }
 

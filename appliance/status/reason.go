@@ -30,6 +30,7 @@ const (
 	NotResolved
 	OriginForbidden
 	NotAnUpstream
+	Banned
 	BadHeader
 	HeaderTimeout
 	SessionLimit
@@ -76,6 +77,7 @@ var reasons = [ReasonCount]struct {
 	NotResolved:        {"not-resolved", 530},
 	OriginForbidden:    {"origin-forbidden", 532},
 	NotAnUpstream:      {"not-an-upstream", 403},
+	Banned:             {"banned", 635},
 	BadHeader:          {"bad-header", 620},
 	HeaderTimeout:      {"header-timeout", 621},
 	SessionLimit:       {"session-limit", 630},
@@ -106,6 +108,17 @@ func (r Reason) Code() int {
 		return 0
 	}
 	return reasons[r].code
+}
+
+// Drop tells whether r turned somebody or something away. It is false for what sides of a session did by themselves,
+// and for the normal ends.
+func (r Reason) Drop() bool {
+	switch r {
+	case Normal, ClientReset, OriginReset, ClientTimeout, OriginTimeout, ClientUnreachable, OriginUnreachable, OriginError,
+		Idle, HalfCloseTimeout, WriteStall, Killed, Shutdown:
+		return false
+	}
+	return r < ReasonCount
 }
 
 // MarshalText writes the fixed text.

@@ -17,6 +17,7 @@ type Edge struct {
 	Started    time.Time          `json:"started"`
 	Revision   uint64             `json:"revision"` // of the plan in force; 0: none yet
 	Plan       string             `json:"plan"`     // fingerprint of the plan in force, hex; empty: none yet
+	Bans       string             `json:"bans"`     // fingerprint of the bans in force; empty: none
 	Conditions []health.Condition `json:"conditions"`
 	Services   []Service          `json:"services"`
 	Pools      []Pool             `json:"pools"`
@@ -24,6 +25,8 @@ type Edge struct {
 	Steering   Steering           `json:"steering"`
 	Limits     plan.Limits        `json:"limits"` // as in force, lowered to what the file descriptors allow
 	Events     EventCounters      `json:"events"`
+	Interfaces []Interface        `json:"interfaces"`
+	Gateways   []netip.Addr       `json:"gateways"` // the routers that the box's routes lead to
 }
 
 // Service counts one service since edge started.
@@ -115,4 +118,11 @@ type Event struct {
 	Reason *Reason   `json:"reason,omitempty"`
 	Code   int       `json:"code,omitempty"`
 	Session
+}
+
+// SessionList is a window of the sessions and flows.
+type SessionList struct {
+	Total    int       `json:"total"`    // how many there are
+	Matched  int       `json:"matched"`  // how many of them the query asked for
+	Sessions []Session `json:"sessions"` // the window of those
 }
