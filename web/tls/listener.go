@@ -1,0 +1,135 @@
+package tls
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+)
+
+// The connections that Limit lets strangers hold: many times what operators and their tools need.
+const (
+	defaultTotal   = 512
+	defaultPerPeer = 32
+)
+
+// LimitOptions are what Limit holds connections to.
+type LimitOptions struct {
+	Total   int                   // open at a time; zero: 512
+	PerPeer int                   // of them from one address; zero: 32
+	Allow   func(netip.Addr) bool // whether a peer may connect at all, asked each time; nil: everybody
+}
+
+// Refusals counts connections that were closed as they came, by reason.
+type Refusals struct {
+	Forbidden uint64 `json:"forbidden"` // Allow said no
+	PerPeer   uint64 `json:"perPeer"`   // the peer held as many as one may
+	Total     uint64 `json:"total"`     // all together did
+}
+
+// Listener closes at once what is too much. Peers are TCP peers; what they say in headers counts for nothing.
+type Listener struct {
+	net.Listener
+	options                   LimitOptions
+	forbidden, perPeer, total atomic.Uint64
+
+	mu    sync.Mutex
+	open  int
+	peers map[netip.Addr]int // of those with an open connection
+}
+
+// Limit bounds the connections of l. It says nothing about how long one may last: that is for http.Server, whose
+// ReadHeaderTimeout bounds the handshake too, and whose IdleTimeout frees what nobody uses.
+func Limit(l net.Listener, o LimitOptions) *Listener {
+	if o.Total == 0 {
+		o.Total = defaultTotal
+	}
+	if o.PerPeer == 0 {
+		o.PerPeer = defaultPerPeer
+	}
+	return &Listener{Listener: l, options: o, peers: make(map[netip.Addr]int)}
+}
+
+// Accept waits for the next connection that may be. Errors are those of the listener below; http.Server waits a
+// little after one that passes.
+func (l *Listener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		peer := peerOf(conn)
+		if refused := l.admit(peer); refused != nil {
+			refused.Add(1)
+			drop(conn)
+			continue
+		}
+		return &limitedConn{Conn: conn, release: sync.OnceFunc(func() { l.release(peer) })}, nil
+	}
+}
+
+// Refused is how many connections were closed so far.
+func (l *Listener) Refused() Refusals {
+	return Refusals{Forbidden: l.forbidden.Load(), PerPeer: l.perPeer.Load(), Total: l.total.Load()}
+}
+
+// Open is how many connections are open.
+func (l *Listener) Open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open
+}
+
+// admit counts a connection in, or returns the counter of what it is refused for.
+func (l *Listener) admit(peer netip.Addr) *atomic.Uint64 {
+	if l.options.Allow != nil && !l.options.Allow(peer) {
+		return &l.forbidden
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.peers[peer] >= l.options.PerPeer:
+		return &l.perPeer
+	case l.open >= l.options.Total:
+		return &l.total
+	}
+	l.open++
+	l.peers[peer]++
+	return nil
+}
+
+func (l *Listener) release(peer netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open--
+	if l.peers[peer]--; l.peers[peer] == 0 {
+		delete(l.peers, peer)
+	}
+}
+
+// limitedConn gives its place back when it is closed, however often that is done.
+type limitedConn struct {
+	net.Conn
+	release func()
+}
+
+func (c *limitedConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
+}
+
+// peerOf is the address of the other end; the zero one where there is none, as with unix sockets.
+func peerOf(conn net.Conn) netip.Addr {
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
+}
+
+// drop closes with a reset: the kernel keeps nothing of a connection that was refused.
+func drop(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // it is closed all the same
+	}
+	_ = conn.Close() // nothing was written
+}
