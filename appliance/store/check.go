@@ -117,13 +117,12 @@ func checkRecords(tx *bolt.Tx) error {
 	if version > Schema {
 		return nil
 	}
-	for _, name := range [][]byte{bucketMeta, bucketRevisions, bucketCandidate, bucketTokens} {
-		if tx.Bucket(name) == nil {
+	for _, name := range sealedBuckets(version) {
+		bucket := tx.Bucket(name)
+		if bucket == nil {
 			return &Damage{fmt.Sprintf("bucket %s is missing", name)}
 		}
-	}
-	for _, name := range [][]byte{bucketRevisions, bucketCandidate, bucketTokens} {
-		err := tx.Bucket(name).ForEach(func(key, record []byte) error {
+		err := bucket.ForEach(func(key, record []byte) error {
 			if _, err := unseal(record, new(struct{})); err != nil {
 				return &Damage{fmt.Sprintf("record %x of %s: %v", key, name, err)}
 			}

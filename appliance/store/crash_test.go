@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -140,7 +141,7 @@ func TestDamagedFiles(t *testing.T) {
 	original := t.TempDir()
 	s := open0(t, original)
 	commit(t, s, 40)
-	if _, _, err := s.CreateToken("x", time.Now()); err != nil {
+	if err := s.UpdateAccess(putOneOfEach); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -178,6 +179,9 @@ func assertRestored(t *testing.T, original string, data []byte, round int) {
 	for n := uint64(1); n <= 40; n++ {
 		assertWhole(t, s, n)
 	}
+	if names := accountNames(t, s); !slices.Equal(names, []string{"anna"}) {
+		t.Errorf("round %d: the accounts are %v, want anna", round, names)
+	}
 	if _, err := s.Commit(Revision{Document: []byte("{}")}); err != nil {
 		t.Errorf("round %d: Commit: %v", round, err)
 	}
@@ -187,8 +191,8 @@ func assertRestored(t *testing.T, original string, data []byte, round int) {
 	if report.Damaged == "" {
 		return // a byte that nobody reads, or the older meta page
 	}
-	if report.Why == "" || report.Restored != 40 {
-		t.Errorf("round %d: report %+v, want a reason and 40 restored", round, report)
+	if report.Why == "" || report.Restored != 40 || report.Accounts != 1 {
+		t.Errorf("round %d: report %+v, want a reason, 40 revisions and 1 account restored", round, report)
 	}
 	if kept, err := os.ReadFile(report.Damaged); err != nil || !bytes.Equal(kept, data) {
 		t.Errorf("round %d: the damaged file was not kept as it was (error %v)", round, err)

@@ -11,8 +11,8 @@ import (
 )
 
 // replaceDamaged moves the damaged file aside, for support to look at, and makes a new one; reconcile then fills it from
-// the plain files. Tokens and a candidate are lost with the damaged file: nobody gets in by damage, and the revision
-// before the candidate is the confirmed one.
+// the plain files. Logins, tokens and a candidate are lost with the damaged file: nobody gets in by damage, and the
+// revision before the candidate is the confirmed one.
 func (s *Store) replaceDamaged(path string, damage *Damage, o Options) (Report, error) {
 	report := Report{Why: damage.Why, Damaged: freeName(path + ".corrupt-" + time.Now().UTC().Format("20060102T150405Z"))}
 	if err := s.files.rename(path, report.Damaged); err != nil {
@@ -55,7 +55,7 @@ func (s *Store) reconcile(report *Report) error {
 			return fmt.Errorf("write missing plain file: %w", err)
 		}
 	}
-	return s.dropStaleCandidate()
+	return errors.Join(s.dropStaleCandidate(), s.reconcileAccounts(report))
 }
 
 // adopt takes every sound plain file that bbolt does not have, and returns the records that have no sound plain file.

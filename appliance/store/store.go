@@ -1,22 +1,34 @@
 // Package store keeps what an operator has decided: revisions of the settings, the candidate that waits for its
-// confirmation, and the tokens of the API. It is one bbolt file and, beside it, a plain file for each revision:
+// confirmation, bans, who may get in, and what was done by whom. It is one bbolt file and, beside it, a plain file for
+// each revision and one for the accounts:
 //
 //	s, report, err := store.Open("/var/lib/breakwater", store.Options{})
 //	r, err := s.Commit(store.Revision{Author: "local", Reason: "first", Document: document})
 //
 // What a write method acknowledges with nil is on the disk, in both formats; after any other outcome the old state
 // or the new one is there as a whole. The plain files alone are enough to build the bbolt file again, and Open does so
-// when bbolt's is damaged. One process at a time has the directory. The buckets:
+// when bbolt's is damaged; logins, tokens, bans, the audit log and a candidate are then lost. One process at a time has
+// the directory. The buckets; every value but two of meta is sealed with a checksum:
 //
 //	breakwater.db
+//	├── accounts
+//	│   └── NAME        role, password as argon2id, second factors
+//	├── audit
+//	│   └── NUMBER      8 bytes big endian -> who did what, hash over this entry and the one before
+//	├── bans
+//	│   └── PREFIX      reason, author, since, until
+//	├── candidate
+//	│   └── candidate   header line, document
+//	├── logins
+//	│   └── SHA256      of the cookie's secret -> account, created, last seen
 //	├── meta
+//	│   ├── accounts    generation of the accounts, decimal
+//	│   ├── audit       number and hash of the newest entry and of the last forgotten one
 //	│   └── schema      version of this tree, decimal
 //	├── revisions
-//	│   └── NUMBER      8 bytes big endian -> header line, document, checksum
-//	├── candidate
-//	│   └── candidate   header line, document, checksum
+//	│   └── NUMBER      8 bytes big endian -> header line, document
 //	└── tokens
-//	    └── NAME        SHA-256 of the token, role, created, checksum
+//	    └── SHA256      of the secret -> name, role, created, expires, networks, last used
 package store
 
 import (
@@ -35,7 +47,7 @@ import (
 
 const (
 	// Schema is the version of the bucket tree that this program writes.
-	Schema = 1
+	Schema = 2
 	// FileName is the bbolt file in the state directory.
 	FileName = "breakwater.db"
 
@@ -58,9 +70,25 @@ var (
 	bucketRevisions = []byte("revisions")
 	bucketCandidate = []byte("candidate")
 	bucketTokens    = []byte("tokens")
-	keySchema       = []byte("schema")
-	keyCandidate    = []byte("candidate")
+	bucketAccounts  = []byte("accounts") // from here on since schema 2
+	bucketLogins    = []byte("logins")
+	bucketAudit     = []byte("audit")
+	bucketBans      = []byte("bans")
+
+	keySchema    = []byte("schema")
+	keyAccounts  = []byte("accounts")
+	keyAudit     = []byte("audit")
+	keyCandidate = []byte("candidate")
 )
+
+// sealedBuckets are those besides meta that a store of this schema has; every record in them is sealed.
+func sealedBuckets(schema int) [][]byte {
+	first := [][]byte{bucketRevisions, bucketCandidate, bucketTokens}
+	if schema < 2 {
+		return first
+	}
+	return append(first, bucketAccounts, bucketLogins, bucketAudit, bucketBans)
+}
 
 // Options are the choices of Open. The zero value is ready to use.
 type Options struct {
@@ -76,6 +104,7 @@ type Report struct {
 	Damaged  string   // where the damaged bbolt file was moved; empty: it was whole
 	Why      string   // what was wrong with it
 	Restored int      // revisions taken from plain files
+	Accounts int      // accounts taken from their plain file
 	Unusable []string // plain files that are damaged too
 }
 
@@ -153,7 +182,7 @@ func (s *Store) create(path string) error {
 		return fmt.Errorf("create store: %w", classify(err))
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketRevisions, bucketCandidate, bucketTokens} {
+		for _, name := range append(sealedBuckets(Schema), bucketMeta) {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -166,13 +195,18 @@ func (s *Store) create(path string) error {
 	return s.files.publish(temporary, path)
 }
 
-// readSchema refuses a tree that this program cannot read and notes one that it must not write.
+// readSchema refuses a tree that this program cannot read, notes one that it must not write and migrates an older one.
 func (s *Store) readSchema() error {
-	return s.view(func(tx *bolt.Tx) error {
-		version, err := schemaOf(tx)
-		s.newer = version > Schema
+	var version int
+	err := s.view(func(tx *bolt.Tx) (err error) { version, err = schemaOf(tx); return err })
+	if err != nil {
 		return err
-	})
+	}
+	s.newer = version > Schema
+	if version < Schema {
+		return s.migrate(version)
+	}
+	return nil
 }
 
 func schemaOf(tx *bolt.Tx) (int, error) {

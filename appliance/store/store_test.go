@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"go/parser"
 	"go/token"
+	"net/netip"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -47,11 +47,13 @@ func TestCommittedRevisionsReadBackToTheByte(t *testing.T) {
 func TestWhatIsNotThereIsNotFound(t *testing.T) {
 	s := open0(t, t.TempDir())
 	for name, read := range map[string]func() error{
-		"current":      func() error { _, err := s.Current(); return err },
-		"revision":     func() error { _, err := s.Revision(7); return err },
-		"candidate":    func() error { _, err := s.Candidate(); return err },
-		"token":        func() error { return s.DeleteToken("x") },
-		"token secret": func() error { _, err := s.Authenticate("x"); return err },
+		"current":   func() error { _, err := s.Current(); return err },
+		"revision":  func() error { _, err := s.Revision(7); return err },
+		"candidate": func() error { _, err := s.Candidate(); return err },
+		"ban":       func() error { return s.DeleteBan(netip.MustParsePrefix("192.0.2.0/24")) },
+		"account":   func() error { return s.ViewAccess(func(a *AccessTx) error { _, err := a.Account("x"); return err }) },
+		"login":     func() error { return s.UpdateAccess(func(a *AccessTx) error { return a.DeleteLogin(Sum{}) }) },
+		"token":     func() error { return s.UpdateAccess(func(a *AccessTx) error { return a.DeleteToken(Sum{}) }) },
 	} {
 		if err := read(); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: got %v, want ErrNotFound", name, err)
@@ -119,39 +121,6 @@ func TestACandidateSurvivesUntilACommit(t *testing.T) {
 	}
 }
 
-func TestTokens(t *testing.T) {
-	s := open0(t, t.TempDir())
-	_, secret, err := s.CreateToken("ci", time.Unix(9, 0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := s.Authenticate(secret)
-	if want := (Token{"ci", RoleAdmin, time.Unix(9, 0).UTC()}); err != nil || got != want {
-		t.Errorf("Authenticate: got %+v, %v, want %+v", got, err, want)
-	}
-	if _, _, err := s.CreateToken("ci", time.Now()); !errors.Is(err, ErrTokenExists) {
-		t.Errorf("a second token with the same name: got %v, want ErrTokenExists", err)
-	}
-	if _, _, err := s.CreateToken("../x", time.Now()); !errors.Is(err, ErrTokenName) {
-		t.Errorf("a token with the name ../x: got %v, want ErrTokenName", err)
-	}
-	for _, wrong := range []string{"", secret[:len(secret)-1], secret + "0", strings.ToUpper(secret)} {
-		if _, err := s.Authenticate(wrong); !errors.Is(err, ErrNotFound) {
-			t.Errorf("Authenticate(%q): got %v, want ErrNotFound", wrong, err)
-		}
-	}
-	data, err := os.ReadFile(filepath.Join(s.dir, FileName))
-	if err != nil || strings.Contains(string(data), strings.TrimPrefix(secret, tokenPrefix)) {
-		t.Errorf("the file holds the secret itself (error %v)", err)
-	}
-	if err := s.DeleteToken("ci"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Authenticate(secret); !errors.Is(err, ErrNotFound) {
-		t.Errorf("after DeleteToken: got %v, want ErrNotFound", err)
-	}
-}
-
 func TestASecondProcessIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	open0(t, dir)
@@ -166,7 +135,7 @@ func TestANewerStoreIsReadButNotChanged(t *testing.T) {
 	s := open0(t, dir)
 	commit(t, s, 2)
 	err := s.update(func(tx *bolt.Tx) error {
-		return errors.Join(tx.Bucket(bucketMeta).Put(keySchema, []byte("2")), tx.DeleteBucket(bucketTokens))
+		return errors.Join(tx.Bucket(bucketMeta).Put(keySchema, []byte("3")), tx.DeleteBucket(bucketTokens))
 	})
 	if err := errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
@@ -176,8 +145,10 @@ func TestANewerStoreIsReadButNotChanged(t *testing.T) {
 		t.Errorf("Current: got revision %d, %v, want 2", r.Number, err)
 	}
 	_, commitErr := s.Commit(Revision{Document: []byte("{}")})
-	_, _, tokenErr := s.CreateToken("x", time.Now())
-	for name, err := range map[string]error{"Commit": commitErr, "SetCandidate": s.SetCandidate(Candidate{}), "CreateToken": tokenErr} {
+	for name, err := range map[string]error{
+		"Commit": commitErr, "SetCandidate": s.SetCandidate(Candidate{}), "PutBan": s.PutBan(Ban{}),
+		"UpdateAccess": s.UpdateAccess(func(*AccessTx) error { return nil }),
+	} {
 		if !errors.Is(err, ErrNewer) {
 			t.Errorf("%s: got %v, want ErrNewer", name, err)
 		}
@@ -191,12 +162,13 @@ func TestANewerStoreIsReadButNotChanged(t *testing.T) {
 func TestTheDrawingShowsTheBuckets(t *testing.T) {
 	s := open0(t, t.TempDir())
 	commit(t, s, 1)
-	if _, _, err := s.CreateToken("name", time.Now()); err != nil {
+	if err := errors.Join(s.UpdateAccess(putOneOfEach), s.PutBan(Ban{Prefix: netip.MustParsePrefix("192.0.2.0/24")})); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.SetCandidate(Candidate{Base: 1}); err != nil {
 		t.Fatal(err)
 	}
+	keys := map[string]string{"accounts": "NAME", "audit": "NUMBER", "bans": "PREFIX", "logins": "SHA256", "revisions": "NUMBER", "tokens": "SHA256"}
 	var got []string
 	err := s.view(func(tx *bolt.Tx) error {
 		return tx.ForEach(func(bucket []byte, b *bolt.Bucket) error {
@@ -205,11 +177,8 @@ func TestTheDrawingShowsTheBuckets(t *testing.T) {
 					return fmt.Errorf("bucket %s has a bucket %s inside", bucket, key)
 				}
 				shown := string(key)
-				switch string(bucket) {
-				case "revisions":
-					shown = "NUMBER"
-				case "tokens":
-					shown = "NAME"
+				if name, drawn := keys[string(bucket)]; drawn {
+					shown = name
 				}
 				got = append(got, string(bucket)+"/"+shown)
 				return nil
@@ -219,37 +188,36 @@ func TestTheDrawingShowsTheBuckets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"candidate/candidate", "meta/schema", "revisions/NUMBER", "tokens/NAME"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the store holds (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(want, drawn(t)); diff != "" {
-		t.Errorf("the drawing shows (-want +got):\n%s", diff)
+	if diff := cmp.Diff(drawn(t), got); diff != "" {
+		t.Errorf("the store holds (-drawn +got):\n%s", diff)
 	}
 }
 
-// drawn reads "bucket/key" pairs from the package comment, ordered as bbolt orders them.
+// drawn reads "bucket/key" pairs from the package comment, which has the order of bbolt.
 func drawn(t *testing.T) []string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "store.go", nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
-	byBucket := map[string]string{}
+	var pairs []string
 	bucket := ""
 	for line := range strings.SplitSeq(file.Doc.Text(), "\n") {
 		if m := regexp.MustCompile(`^\s*[├└]── (\w+)$`).FindStringSubmatch(line); m != nil {
 			bucket = m[1]
-		} else if m := regexp.MustCompile(`^\s*│?\s+└── (\w+) `).FindStringSubmatch(line); m != nil {
-			byBucket[bucket] = m[1]
+		} else if m := regexp.MustCompile(`^\s*│?\s+[├└]── (\w+) `).FindStringSubmatch(line); m != nil {
+			pairs = append(pairs, bucket+"/"+m[1])
 		}
 	}
-	var pairs []string
-	for _, bucket := range []string{"candidate", "meta", "revisions", "tokens"} {
-		pairs = append(pairs, bucket+"/"+byBucket[bucket])
-	}
-	if len(byBucket) != len(pairs) {
-		t.Errorf("the drawing has %d buckets, want %d", len(byBucket), len(pairs))
-	}
 	return pairs
+}
+
+// putOneOfEach puts one record into each bucket of who may get in.
+func putOneOfEach(a *AccessTx) error {
+	return errors.Join(
+		a.PutAccount(Account{ID: "1", Name: "anna", Role: "admin", Password: "$argon2id$…"}),
+		a.PutLogin(Login{Sum: SumOf("cookie"), ID: "2", Account: "1"}),
+		a.PutToken(Token{Sum: SumOf("secret"), Name: "ci", Role: "viewer"}),
+		a.Append(AuditEntry{Who: "anna", Action: "login"}),
+	)
 }
