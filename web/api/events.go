@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"breakwater/appliance/access"
 	"breakwater/appliance/status"
 )
 
@@ -22,6 +24,14 @@ const (
 
 // StreamEvents sends the begin and end of every session and flow as server-sent events, from now on.
 func (a *API) StreamEvents(c echo.Context) error {
+	return a.stream(c, func(ctx context.Context, s *stream) error {
+		return a.Control.Events(ctx, func(e status.Event) error { return s.event(string(e.Type), e) })
+	})
+}
+
+// stream answers with server-sent events (HTML, section 9.2) until send returns, the reader is gone, or the login or
+// token that opened it is.
+func (a *API) stream(c echo.Context, send func(context.Context, *stream) error) error {
 	ctx, cancel := context.WithCancel(c.Request().Context())
 	defer cancel()
 	// The time limits of the server are for answers that end.
@@ -35,11 +45,44 @@ func (a *API) StreamEvents(c echo.Context) error {
 		return nil // the reader is gone
 	}
 	var beating sync.WaitGroup
-	beating.Go(func() { s.beat(ctx, cancel) })
-	_ = a.Control.Events(ctx, s.event) // ends with its reader, whom nobody can tell why
+	beating.Go(func() { a.beat(ctx, cancel, s, callerOf(c).Identity) })
+	_ = send(ctx, s) // ends with its reader, whom nobody can tell why
 	cancel()
 	beating.Wait()
 	return nil
+}
+
+// beat ends the stream of a reader that is gone or may no longer read.
+func (a *API) beat(ctx context.Context, cancel context.CancelFunc, s *stream, who access.Identity) {
+	ticker := time.NewTicker(heartbeat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if !a.stillThere(who) || s.send(": beat\n\n") != nil {
+				cancel()
+				return
+			}
+		}
+	}
+}
+
+// stillThere tells whether the login or token of a stream was not ended meanwhile. A request is let in once, a stream
+// goes on for days.
+func (a *API) stillThere(who access.Identity) bool {
+	switch who.Way {
+	case access.ByLogin:
+		logins, err := a.Access.Logins()
+		return err == nil && slices.ContainsFunc(logins, func(l access.LoginInfo) bool { return l.ID == who.LoginID })
+	case access.ByToken:
+		tokens, err := a.Access.Tokens()
+		return err == nil && slices.ContainsFunc(tokens, func(t access.Token) bool {
+			return t.Name == who.Name && (t.Expires.IsZero() || time.Now().Before(t.Expires))
+		})
+	}
+	return true
 }
 
 // stream writes to one reader.
@@ -48,12 +91,12 @@ type stream struct {
 	response http.ResponseWriter
 }
 
-func (s *stream) event(e status.Event) error {
-	data, err := json.Marshal(e)
+func (s *stream) event(name string, content any) error {
+	data, err := json.Marshal(content)
 	if err != nil {
 		return err
 	}
-	return s.send(fmt.Sprintf("event: %s\ndata: %s\n\n", e.Type, data))
+	return s.send(fmt.Sprintf("event: %s\ndata: %s\n\n", name, data))
 }
 
 func (s *stream) send(text string) error {
@@ -67,20 +110,4 @@ func (s *stream) send(text string) error {
 		return err
 	}
 	return control.Flush()
-}
-
-func (s *stream) beat(ctx context.Context, cancel context.CancelFunc) {
-	ticker := time.NewTicker(heartbeat)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if s.send(": beat\n\n") != nil {
-				cancel()
-				return
-			}
-		}
-	}
 }

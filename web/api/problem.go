@@ -4,22 +4,29 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"breakwater/appliance/access"
 	"breakwater/appliance/control"
 	"breakwater/appliance/settings"
+	"breakwater/web/tls"
 )
 
-// Problem is every answer that is not what was asked for (RFC 9457). Code is fixed and meant for programs, Detail is
-// one sentence for people.
+// Problem is every answer that is not what was asked for (RFC 9457). Code is fixed and meant for programs, see codes;
+// Detail is one sentence for people.
 type Problem struct {
 	Title    string             `json:"title"`
 	Status   int                `json:"status"`
 	Code     string             `json:"code"`
 	Detail   string             `json:"detail"`
-	Problems []settings.Problem `json:"problems,omitempty"` // of a settings document, each with its field
+	Problems []settings.Problem `json:"problems,omitempty"` // of a document or body, each with its field
 	Pending  *control.Pending   `json:"pending,omitempty"`  // the change that is in the way
+
+	after time.Duration // when to try again; zero: not a matter of time
+	close bool          // the connection is of no more use
 }
 
 func (p *Problem) Error() string { return p.Detail }
@@ -28,6 +35,12 @@ func (p *Problem) Error() string { return p.Detail }
 func (p *Problem) Write(w http.ResponseWriter) {
 	if p.Title == "" {
 		p.Title = http.StatusText(p.Status)
+	}
+	if p.after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((p.after+time.Second-1)/time.Second)))
+	}
+	if p.close {
+		w.Header().Set("Connection", "close")
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
@@ -39,69 +52,83 @@ func HandleError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return // an answer that broke off; its reader sees that
 	}
-	problemOf(err).Write(c.Response())
+	ProblemOf(err).Write(c.Response())
 }
 
-func problemOf(err error) *Problem {
+// ProblemOf is the problem for whatever a call returned. The pages take its sentence and its fields.
+func ProblemOf(err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
 	}
-	if e, ok := errors.AsType[*control.Invalid](err); ok {
-		return &Problem{Status: http.StatusUnprocessableEntity, Code: "invalid-settings", Detail: "The settings have problems; nothing was changed.", Problems: e.Problems}
-	}
-	if e, ok := errors.AsType[*control.Busy](err); ok {
-		return &Problem{Status: http.StatusConflict, Code: "change-pending", Detail: err.Error(), Pending: &e.Pending}
-	}
-	if _, ok := errors.AsType[*control.Stale](err); ok {
-		return &Problem{Status: http.StatusPreconditionFailed, Code: "stale", Detail: err.Error()}
-	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return &Problem{Status: http.StatusRequestEntityTooLarge, Code: "too-large", Detail: "The request is larger than a settings document may be."}
-	}
-	for _, known := range sentinels {
-		if errors.Is(err, known.err) {
-			return &Problem{Status: known.status, Code: known.code, Detail: err.Error()}
+	for _, of := range []func(error) *Problem{ofTyped, ofKnown, ofEdge} {
+		if p := of(err); p != nil {
+			return p
 		}
-	}
-	if _, ok := errors.AsType[*control.NotApplied](err); ok {
-		return &Problem{Status: http.StatusBadGateway, Code: "not-applied", Detail: err.Error()}
-	}
-	if _, ok := errors.AsType[*control.Refusal](err); ok {
-		return &Problem{Status: http.StatusBadGateway, Code: "edge-refused", Detail: err.Error()}
 	}
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return ofEcho(e)
 	}
-	return &Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: err.Error()}
+	return Refuse("internal", err.Error())
 }
 
-var sentinels = []struct {
-	err    error
-	status int
-	code   string
-}{
-	{control.ErrUnreachable, http.StatusServiceUnavailable, "edge-unreachable"},
-	{control.ErrNothingPending, http.StatusConflict, "nothing-pending"},
-	{control.ErrNoSession, http.StatusNotFound, "no-session"},
-	{control.ErrNotFound, http.StatusNotFound, "not-found"},
-	{control.ErrNoSpace, http.StatusInsufficientStorage, "no-space"},
-	{control.ErrNewer, http.StatusConflict, "newer-store"},
-	{control.ErrTokenName, http.StatusUnprocessableEntity, "token-name"},
-	{control.ErrTokenExists, http.StatusConflict, "token-exists"},
+// ofTyped is the problem for errors that carry something.
+func ofTyped(err error) *Problem {
+	if e, ok := errors.AsType[*control.Invalid](err); ok {
+		p := Refuse("invalid-settings", "The settings have problems; nothing was changed.")
+		p.Problems = e.Problems
+		return p
+	}
+	if e, ok := errors.AsType[*control.Busy](err); ok {
+		p := Refuse("change-pending", err.Error())
+		p.Pending = &e.Pending
+		return p
+	}
+	if e, ok := errors.AsType[*access.Throttled](err); ok {
+		p := Refuse("too-many-failures", err.Error())
+		p.after = e.After
+		return p
+	}
+	if e, ok := errors.AsType[*access.Weak](err); ok {
+		return invalid("weak-password", "password", sentence(e.Why))
+	}
+	if e, ok := errors.AsType[*control.BanRefused](err); ok {
+		return invalid("ban-refused", "prefix", sentence(e.Why))
+	}
+	if e, ok := errors.AsType[*tls.Refused](err); ok {
+		return Refuse("certificate", sentence(e.Why))
+	}
+	if _, ok := errors.AsType[*control.Stale](err); ok {
+		return Refuse("stale", err.Error())
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return Refuse("too-large", "The request is larger than this call takes.")
+	}
+	return nil
+}
+
+// ofEdge is the problem for what edge refused. It comes after the errors with names, which such an error can carry.
+func ofEdge(err error) *Problem {
+	if _, ok := errors.AsType[*control.NotApplied](err); ok {
+		return Refuse("not-applied", err.Error())
+	}
+	if _, ok := errors.AsType[*control.Refusal](err); ok {
+		return Refuse("edge-refused", err.Error())
+	}
+	return nil
 }
 
 // ofEcho words what Echo's router refuses.
 func ofEcho(e *echo.HTTPError) *Problem {
 	switch e.Code {
 	case http.StatusNotFound:
-		return &Problem{Status: e.Code, Code: "no-such-page", Detail: "There is nothing at this address. The API is at /api/v1."}
+		return Refuse("no-such-page", "There is nothing at this address. The API is at /api/v1.")
 	case http.StatusMethodNotAllowed:
-		return &Problem{Status: e.Code, Code: "method", Detail: "This address does not take this method."}
+		return Refuse("method", "This address does not take this method.")
+	case http.StatusRequestEntityTooLarge:
+		return Refuse("too-large", "The request is larger than this call takes.")
 	}
-	return &Problem{Status: e.Code, Code: "refused", Detail: http.StatusText(e.Code) + "."}
+	return Refuse("bad-request", http.StatusText(e.Code)+".")
 }
 
 // badRequest is a call with a parameter that cannot be read.
-func badRequest(detail string) error {
-	return &Problem{Status: http.StatusBadRequest, Code: "bad-request", Detail: detail}
-}
+func badRequest(detail string) error { return Refuse("bad-request", detail) }

@@ -1,24 +1,20 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
-
-	"breakwater/appliance/control"
 )
 
 // ListRevisions answers what is kept, the newest first, without documents.
 func (a *API) ListRevisions(c echo.Context) error {
-	list, err := a.Control.Revisions()
+	revisions, err := a.Control.Revisions()
 	if err != nil {
 		return err
 	}
-	if list == nil {
-		list = []control.Revision{}
-	}
-	return c.JSON(http.StatusOK, list)
+	return c.JSON(http.StatusOK, list(revisions))
 }
 
 // GetRevision answers the document of a revision.
@@ -44,7 +40,7 @@ func (a *API) DiffRevision(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, changesOf(changes))
+	return c.JSON(http.StatusOK, Changes{list(changes)})
 }
 
 // Rollback applies the document of a revision again, as a new one. The query is that of PutSettings.
@@ -58,7 +54,7 @@ func (a *API) Rollback(c echo.Context) error {
 		return err
 	}
 	result, err := a.Control.Rollback(c.Request().Context(), n, meta)
-	return answer(c, result, err)
+	return a.changed(c, "settings-rollback", fmt.Sprintf("to revision %d", n), result, err)
 }
 
 func numberOf(c echo.Context) (uint64, error) {

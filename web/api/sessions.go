@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"strconv"
+	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -12,26 +13,67 @@ import (
 	"breakwater/appliance/status"
 )
 
-// ListSessions answers sessions and flows. The query: limit, service, client (an address).
+const (
+	maxWindow = 1 << 20
+	// maxSearch bounds what is looked for in every session, in bytes.
+	maxSearch = 100
+)
+
+// sortings are the columns by which sessions can be sorted.
+var sortings = []string{"started", "client", "service", "origin", "idle", "bytes", "state"}
+
+// ListSessions answers a window of the sessions and flows. The query: limit, offset, service, client (an address),
+// search (part of an address, a name or an id), sort, order.
 func (a *API) ListSessions(c echo.Context) error {
-	q := control.SessionQuery{Service: c.QueryParam("service"), Client: c.QueryParam("client")}
-	if text := c.QueryParam("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			return badRequest(fmt.Sprintf("limit=%q is not a number from 1.", text))
-		}
-		q.Limit = n
-	}
-	if q.Client != "" {
-		if _, err := netip.ParseAddr(q.Client); err != nil {
-			return badRequest(fmt.Sprintf("client=%q is not an IP address.", q.Client))
-		}
-	}
-	list, err := a.Control.Sessions(c.Request().Context(), q)
+	q, err := sessionQuery(c)
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, list)
+	window, err := a.Control.Sessions(c.Request().Context(), q)
+	if err != nil {
+		return err
+	}
+	window.Sessions = list(window.Sessions)
+	return c.JSON(http.StatusOK, window)
+}
+
+func sessionQuery(c echo.Context) (q control.SessionQuery, err error) {
+	q = control.SessionQuery{Service: c.QueryParam("service"), Client: c.QueryParam("client"), Search: strings.TrimSpace(c.QueryParam("search"))}
+	if q.Limit, err = numberParam(c, "limit", 0, maxWindow); err != nil {
+		return q, err
+	}
+	if c.QueryParam("offset") != "0" {
+		if q.Offset, err = numberParam(c, "offset", 0, maxWindow); err != nil {
+			return q, err
+		}
+	}
+	if q.Client != "" {
+		if _, err := netip.ParseAddr(q.Client); err != nil {
+			return q, badRequest(fmt.Sprintf("client=%.60q is not an IP address.", q.Client))
+		}
+	}
+	if len(q.Search) > maxSearch {
+		return q, badRequest(fmt.Sprintf("search has %d bytes; at most %d are looked for.", len(q.Search), maxSearch))
+	}
+	q.Sort, q.Descending, err = sortOf(c.QueryParam("sort"), c.QueryParam("order"))
+	return q, err
+}
+
+// sortOf reads the order of the sessions: the newest first unless something else is asked for.
+func sortOf(by, order string) (string, bool, error) {
+	if by == "" && order != "" {
+		by = "started"
+	}
+	if by != "" && !slices.Contains(sortings, by) {
+		return "", false, badRequest(fmt.Sprintf("sort=%.40q is not known; write one of %s.", by, strings.Join(sortings, ", ")))
+	}
+	switch order {
+	case "":
+		return by, by == "started", nil
+	case "asc", "desc":
+		return by, order == "desc", nil
+	}
+	return "", false, badRequest(fmt.Sprintf("order=%.40q is not known; write asc or desc.", order))
 }
 
 // KillSession ends a session or flow.
@@ -43,5 +85,5 @@ func (a *API) KillSession(c echo.Context) error {
 	if err := a.Control.Kill(c.Request().Context(), id); err != nil {
 		return err
 	}
-	return c.NoContent(http.StatusNoContent)
+	return done(c, a.record(c, "kill", id.String(), ""))
 }

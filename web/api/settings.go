@@ -20,14 +20,19 @@ const maxReason = 500
 
 // GetSettings answers the current document. Its ETag is the revision.
 func (a *API) GetSettings(c echo.Context) error {
-	current, err := a.Control.Current()
-	if errors.Is(err, control.ErrNotFound) {
-		return &Problem{Status: http.StatusNotFound, Code: "no-settings", Detail: "There are no settings yet. Apply a settings document."}
-	}
+	current, err := a.current()
 	if err != nil {
 		return err
 	}
 	return document(c, current)
+}
+
+func (a *API) current() (control.Revision, error) {
+	current, err := a.Control.Current()
+	if errors.Is(err, control.ErrNotFound) {
+		return control.Revision{}, Refuse("no-settings", "There are no settings yet. Apply a settings document.")
+	}
+	return current, err
 }
 
 // document answers the settings of a revision to the byte.
@@ -39,6 +44,9 @@ func document(c echo.Context, r control.Revision) error {
 // PutSettings applies a document. The query: reason, confirm (how long to wait for the confirmation), check=true
 // (only tell what would change). If-Match makes it conditional on the revision that the change was made for.
 func (a *API) PutSettings(c echo.Context) error {
+	if err := requireJSON(c); err != nil {
+		return err
+	}
 	body, err := io.ReadAll(c.Request().Body)
 	if err != nil {
 		return err
@@ -51,7 +59,7 @@ func (a *API) PutSettings(c echo.Context) error {
 		return err
 	}
 	result, err := a.Control.Propose(c.Request().Context(), body, meta)
-	return answer(c, result, err)
+	return a.changed(c, "settings-change", meta.Reason, result, err)
 }
 
 func (a *API) check(c echo.Context, body []byte) error {
@@ -62,7 +70,7 @@ func (a *API) check(c echo.Context, body []byte) error {
 	if len(problems) > 0 {
 		return &control.Invalid{Problems: problems}
 	}
-	return c.JSON(http.StatusOK, changesOf(changes))
+	return c.JSON(http.StatusOK, Changes{list(changes)})
 }
 
 // Changes is the answer of a check and of a diff.
@@ -70,17 +78,33 @@ type Changes struct {
 	Changes []settings.Change `json:"changes"`
 }
 
-func changesOf(changes []settings.Change) Changes {
-	if changes == nil {
-		changes = []settings.Change{}
+// list is an empty list instead of null.
+func list[T any](values []T) []T {
+	if values == nil {
+		return []T{}
 	}
-	return Changes{changes}
+	return values
 }
 
-// ConfirmSettings commits the change that waits.
+// ConfirmSettings commits the change that waits. Over the network only a connection that was made after the change
+// proves that the box can still be reached; one from before could outlive the way that it came.
 func (a *API) ConfirmSettings(c echo.Context) error {
+	if err := a.reachedAfter(c); err != nil {
+		return err
+	}
 	result, err := a.Control.Confirm(c.Request().Context())
-	return answer(c, result, err)
+	return a.changed(c, "settings-keep", "", result, err)
+}
+
+func (a *API) reachedAfter(c echo.Context) error {
+	connected := callerOf(c).Connected
+	pending := a.Control.Pending()
+	if connected.IsZero() || pending == nil || connected.After(pending.Since) {
+		return nil
+	}
+	p := Refuse("stale-connection", "This connection is older than the change. Connect again and confirm then: that proves that the box can still be reached.")
+	p.Pending, p.close = pending, true
+	return p
 }
 
 // RevertSettings takes back the change that waits.
@@ -88,18 +112,34 @@ func (a *API) RevertSettings(c echo.Context) error {
 	if err := a.Control.Revert(c.Request().Context(), "reverted by "+authorOf(c)); err != nil {
 		return err
 	}
+	if err := a.record(c, "settings-revert", "", ""); err != nil {
+		return err
+	}
 	return c.NoContent(http.StatusNoContent)
 }
 
-func answer(c echo.Context, result control.Result, err error) error {
+// changed answers a change of the settings and writes it to the audit log.
+func (a *API) changed(c echo.Context, action, reason string, result control.Result, err error) error {
 	if err != nil {
 		return err
+	}
+	if !result.Unchanged {
+		if err := a.record(c, action, subjectOf(result), reason); err != nil {
+			return err
+		}
 	}
 	c.Response().Header().Set("ETag", etag(result.Revision))
 	if result.Pending != nil {
 		return c.JSON(http.StatusAccepted, result)
 	}
 	return c.JSON(http.StatusOK, result)
+}
+
+func subjectOf(r control.Result) string {
+	if r.Pending != nil {
+		return fmt.Sprintf("candidate on revision %d", r.Pending.Base)
+	}
+	return fmt.Sprintf("revision %d", r.Revision)
 }
 
 // metaOf reads what goes with a change.

@@ -1,50 +1,75 @@
 package api
 
 import (
-	"encoding/json"
 	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
-	"breakwater/appliance/control"
+	"breakwater/appliance/access"
 )
 
 // NewToken is a token with its secret, which only the answer to its creation shows.
 type NewToken struct {
-	control.Token
+	access.Token
 	Secret string `json:"secret"`
 }
 
-// CreateToken makes a token: {"name": "ci"}.
+// TokenRequest asks for a token.
+type TokenRequest struct {
+	Name     string      `json:"name"`
+	Role     access.Role `json:"role,omitempty"`     // default: admin
+	Expires  time.Time   `json:"expires,omitzero"`   // left out: never
+	Networks []string    `json:"networks,omitempty"` // from where it may be used; left out: from anywhere
+}
+
+// CreateToken makes a token: {"name": "ci", "role": "viewer", "expires": "2030-01-01T00:00:00Z", "networks": ["10.0.0.0/8"]}.
 func (a *API) CreateToken(c echo.Context) error {
-	var body struct {
-		Name string `json:"name"`
+	var body TokenRequest
+	if err := readJSON(c, &body); err != nil {
+		return err
 	}
-	decoder := json.NewDecoder(c.Request().Body)
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&body); err != nil {
-		return badRequest("The body must be JSON like {\"name\": \"ci\"}.")
+	wanted := access.NewToken{Name: body.Name, Role: body.Role, Expires: body.Expires}
+	if wanted.Role == "" {
+		wanted.Role = access.Admin
 	}
-	token, secret, err := a.Control.CreateToken(body.Name)
+	var err error
+	if wanted.Networks, err = networksOf(body.Networks); err != nil {
+		return err
+	}
+	by := callerOf(c)
+	token, secret, err := a.Access.CreateToken(by.Identity, by.Peer, wanted)
 	if err != nil {
 		return err
 	}
 	return c.JSON(http.StatusCreated, NewToken{token, secret})
 }
 
+func networksOf(texts []string) ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	for i, text := range texts {
+		p, err := prefixOf(text)
+		if err != nil {
+			return nil, invalid("invalid", "networks["+strconv.Itoa(i)+"]", sentence(err.Error()))
+		}
+		networks = append(networks, p)
+	}
+	return networks, nil
+}
+
 // ListTokens answers the tokens without their secrets.
 func (a *API) ListTokens(c echo.Context) error {
-	list, err := a.Control.Tokens()
+	tokens, err := a.Access.Tokens()
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, list)
+	return c.JSON(http.StatusOK, list(tokens))
 }
 
 // DeleteToken revokes a token at once.
 func (a *API) DeleteToken(c echo.Context) error {
-	if err := a.Control.DeleteToken(c.Param("name")); err != nil {
-		return err
-	}
-	return c.NoContent(http.StatusNoContent)
+	by := callerOf(c)
+	return done(c, a.Access.DeleteToken(by.Identity, by.Peer, c.Param("name")))
 }
