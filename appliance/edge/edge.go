@@ -9,14 +9,12 @@ package edge
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"breakwater/appliance/health"
+	"breakwater/appliance/logs"
 	"breakwater/appliance/origin"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/proxy"
@@ -39,6 +38,8 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 	Ready   func() error // called when plans are taken
+	// Records are the last ones of Log; nil: none are kept.
+	Records func() []logs.Record
 }
 
 const (
@@ -56,6 +57,7 @@ type Edge struct {
 	pools      *origin.Set
 	engine     *proxy.Engine
 	steering   *steering.Steering
+	bans       bans
 
 	mu      sync.Mutex // serialises apply, and guards what follows
 	current *plan.Plan // nil: none yet
@@ -81,6 +83,7 @@ func Run(ctx context.Context, o Options) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return e.pools.Run(engineCtx) })
 	group.Go(func() error { return e.engine.Run(engineCtx) })
+	e.restoreBans()
 	e.restore()
 	group.Go(func() error { return e.serve(ctx, listener) })
 	group.Go(o.Ready)
@@ -116,13 +119,10 @@ func open(o Options) (*Edge, error) {
 
 // restore applies the plan of the former edge. One that cannot be applied any more is left for control to replace.
 func (e *Edge) restore() {
-	data, err := os.ReadFile(filepath.Join(e.options.State, PlanFile))
+	var p plan.Plan
+	err := e.read(PlanFile, &p)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
-	}
-	var p plan.Plan
-	if err == nil {
-		err = json.Unmarshal(data, &p)
 	}
 	if err == nil {
 		err = p.Check()
@@ -159,7 +159,7 @@ func (e *Edge) Apply(p *plan.Plan) error {
 	}
 	e.kernel.Checked = time.Now()
 	e.conditions.Clear("plan-not-restored", "")
-	if err := e.keep(p); err != nil {
+	if err := e.keep(PlanFile, p); err != nil {
 		// In force, but a restart of edge would need control: worth a condition, not a refusal.
 		e.conditions.Raise(health.Condition{
 			Code: "plan-not-kept", Severity: health.Warning, Title: "The plan in force could not be written to disk",
@@ -186,24 +186,6 @@ func (e *Edge) apply(p *plan.Plan) error {
 		return err
 	}
 	return e.steering.Apply(p.Steering)
-}
-
-// keep writes the plan in force, whole or not at all.
-func (e *Edge) keep(p *plan.Plan) error {
-	data, err := json.Marshal(p)
-	if err != nil {
-		return fmt.Errorf("encode plan: %w", err)
-	}
-	file, err := os.CreateTemp(e.options.State, PlanFile+".*")
-	if err != nil {
-		return fmt.Errorf("keep plan: %w", err)
-	}
-	defer func() { _ = os.Remove(file.Name()) }()
-	_, err = file.Write(data)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("keep plan: %w", err)
-	}
-	return os.Rename(file.Name(), filepath.Join(e.options.State, PlanFile))
 }
 
 // watchKernel repairs drift of the kernel's state until ctx ends.
@@ -272,9 +254,22 @@ func (e *Edge) Status() status.Edge {
 	}
 	e.mu.Unlock()
 	e.engine.Status(&s)
+	s.Bans = e.bansPrint()
 	s.Pools = e.pools.Status()
+	e.observeNetwork(&s)
 	s.Conditions = e.conditions.List()
 	return s
+}
+
+// observeNetwork fills in the interfaces. A kernel that does not tell is a condition, not a status without an answer.
+func (e *Edge) observeNetwork(into *status.Edge) {
+	var err error
+	if into.Interfaces, into.Gateways, err = steering.Network(); err != nil {
+		e.conditions.Raise(health.Condition{Code: "network-unknown", Severity: health.Info,
+			Title: "The network interfaces cannot be listed", Detail: err.Error() + "."})
+		return
+	}
+	e.conditions.Clear("network-unknown", "")
 }
 
 // transparentPools are the pools that some service uses with the client's address as packet source.

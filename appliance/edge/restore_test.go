@@ -1,13 +1,9 @@
 package edge
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
-
-	"breakwater/appliance/origin"
-	"breakwater/appliance/proxy"
 )
 
 // TestBrokenPlanFileIsACondition: edge must come up with whatever the file of the last plan says, or it never does.
@@ -19,13 +15,7 @@ func TestBrokenPlanFileIsACondition(t *testing.T) {
 		{"a route without a service", `{"routes":[{"protocol":"tcp","firstPort":1,"lastPort":2,"service":7}]}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			log := slog.New(slog.DiscardHandler)
-			e := &Edge{options: Options{State: t.TempDir(), Log: log}}
-			e.pools = origin.New(log, &e.conditions)
-			var err error
-			if e.engine, err = proxy.New(proxy.Options{Pools: e.pools, Workers: 1}); err != nil {
-				t.Fatal(err)
-			}
+			e := newEdge(t, t.TempDir())
 			if err := os.WriteFile(filepath.Join(e.options.State, PlanFile), []byte(test.file), 0o600); err != nil {
 				t.Fatal(err)
 			}

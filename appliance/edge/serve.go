@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
-	"strconv"
 	"time"
 
+	"breakwater/appliance/logs"
 	"breakwater/appliance/plan"
-	"breakwater/appliance/status"
 )
 
 // maxPlan bounds a plan in transfer. A settings document has at most 1 MiB; its plan repeats addresses for routes.
@@ -53,9 +51,12 @@ func (e *Edge) serve(ctx context.Context, listener net.Listener) error {
 func (e *Edge) routes(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /plan", e.putPlan)
+	mux.HandleFunc("PUT /bans", e.putBans)
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, e.Status()) })
 	mux.HandleFunc("GET /sessions", e.getSessions)
 	mux.HandleFunc("DELETE /sessions/{id}", e.killSession)
+	mux.HandleFunc("POST /try", e.postTry)
+	mux.HandleFunc("GET /log", e.getLog)
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { e.streamEvents(ctx, w, r) })
 	return mux
 }
@@ -77,12 +78,29 @@ func refuse(w http.ResponseWriter, code int, title string, err error) {
 	_ = json.NewEncoder(w).Encode(problem{title, err.Error()}) // as above
 }
 
+// decode reads the body of a request, at most limit bytes, and reports whether it could; if not, it has answered.
+func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) bool {
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		refuse(w, http.StatusBadRequest, "The request cannot be read", err)
+		return false
+	}
+	return true
+}
+
+// getLog tells the last records of the log.
+func (e *Edge) getLog(w http.ResponseWriter, _ *http.Request) {
+	records := []logs.Record{}
+	if e.options.Records != nil {
+		records = e.options.Records()
+	}
+	answer(w, records)
+}
+
 func (e *Edge) putPlan(w http.ResponseWriter, r *http.Request) {
 	var p plan.Plan
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxPlan))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&p); err != nil {
-		refuse(w, http.StatusBadRequest, "The plan cannot be read", err)
+	if !decode(w, r, maxPlan, &p) {
 		return
 	}
 	if err := p.Check(); err != nil {
@@ -92,39 +110,6 @@ func (e *Edge) putPlan(w http.ResponseWriter, r *http.Request) {
 	if err := e.Apply(&p); err != nil {
 		e.options.Log.Warn("refused a plan", "rev", p.Revision, "err", err)
 		refuse(w, http.StatusUnprocessableEntity, "The plan cannot be applied; the former one stays in force", err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
-}
-
-// getSessions lists sessions and flows; limit, service and client narrow the list.
-func (e *Edge) getSessions(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	limit, err := strconv.ParseUint(query.Get("limit"), 10, 31)
-	if query.Has("limit") && err != nil {
-		refuse(w, http.StatusBadRequest, "The limit is not a number", err)
-		return
-	}
-	client, err := netip.ParseAddr(query.Get("client"))
-	if query.Has("client") && err != nil {
-		refuse(w, http.StatusBadRequest, "The client is not an IP address", err)
-		return
-	}
-	client = client.Unmap() // as sessions have it
-	service := query.Get("service")
-	answer(w, e.engine.Sessions(int(limit), func(s *status.Session) bool {
-		return (service == "" || s.Service == service) && (!client.IsValid() || s.Client.Addr() == client)
-	}))
-}
-
-func (e *Edge) killSession(w http.ResponseWriter, r *http.Request) {
-	var id status.ID
-	if err := id.UnmarshalText([]byte(r.PathValue("id"))); err != nil {
-		refuse(w, http.StatusBadRequest, "This is not a session id", err)
-		return
-	}
-	if !e.engine.Kill(id) {
-		refuse(w, http.StatusNotFound, "There is no such session", fmt.Errorf("session %s has ended or never was", id))
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

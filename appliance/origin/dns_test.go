@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -96,4 +97,13 @@ func serve(t *testing.T, z *zone) netip.AddrPort {
 		})
 	}
 	return address
+}
+
+// blockingExchange is a DNS server that never answers; each question is told to asked.
+func blockingExchange(asked chan<- struct{}) func(context.Context, string, string, *dns.Msg) (*dns.Msg, error) {
+	return func(ctx context.Context, _, _ string, _ *dns.Msg) (*dns.Msg, error) {
+		asked <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 }

@@ -22,6 +22,7 @@ type Set struct {
 	check      func(context.Context, checkTask) (took time.Duration, err error) // checkTCP
 	minTTL     time.Duration
 	wake       chan struct{} // tells Run to look at everything again
+	tries      chan struct{} // holds one for each trial that runs
 
 	mu       sync.Mutex
 	pools    map[string]*Pool
@@ -46,6 +47,7 @@ type named struct {
 func New(log *slog.Logger, conditions *health.Set) *Set {
 	return &Set{
 		log: log, conditions: conditions, check: checkTCP, minTTL: minTTL, wake: make(chan struct{}, 1),
+		tries: make(chan struct{}, triesAtOnce),
 		pools: make(map[string]*Pool), resolver: newResolver(nil),
 	}
 }

@@ -44,6 +44,7 @@ type Engine struct {
 	started time.Time
 	workers []*worker
 	table   atomic.Pointer[table]
+	bans    atomic.Pointer[banList] // nil: none
 	events  events
 
 	openSessions, openFlows atomic.Int64
@@ -237,33 +238,30 @@ func (e *Engine) Status(into *status.Edge) {
 	into.Limits = e.limit
 }
 
-// Sessions copies the sessions and flows that keep wants, at most limit (0: all). Workers are asked block by block,
-// so that traffic goes on in between.
-func (e *Engine) Sessions(limit int, keep func(*status.Session) bool) []status.Session {
-	list := []status.Session{}
-	add := func(r status.Session) {
-		if (limit == 0 || len(list) < limit) && keep(&r) {
-			list = append(list, r)
-		}
-	}
+// Sessions shows every session and flow to visit, which must not keep the pointer. A worker is held up only while one
+// block of its sessions is copied; traffic goes on in between, and what visit does with them costs it nothing.
+func (e *Engine) Sessions(visit func(*status.Session)) {
+	var records []status.Session // of one block, used again
 	for _, w := range e.workers {
-		for n, more := 0, true; more && (limit == 0 || len(list) < limit); n++ {
-			more = false
-			w.ask(func() { more = w.copyBlock(n, add) })
+		for n, more := 0, true; more; n++ {
+			records, more = records[:0], false
+			w.ask(func() { records, more = w.copyBlock(n, records) })
+			for i := range records {
+				visit(&records[i])
+			}
 		}
 	}
-	return list
 }
 
 // copyBlock copies block n of sessions and of flows, and reports whether there is another.
-func (w *worker) copyBlock(n int, add func(status.Session)) bool {
+func (w *worker) copyBlock(n int, into []status.Session) ([]status.Session, bool) {
 	if n < len(w.sessions.blocks) {
-		w.sessions.each(n, func(_ uint32, s *session) { add(s.record()) })
+		w.sessions.each(n, func(_ uint32, s *session) { into = append(into, s.record()) })
 	}
 	if n < len(w.flows.blocks) {
-		w.flows.each(n, func(_ uint32, f *flow) { add(w.flowRecord(f)) })
+		w.flows.each(n, func(_ uint32, f *flow) { into = append(into, w.flowRecord(f)) })
 	}
-	return n+1 < max(len(w.sessions.blocks), len(w.flows.blocks))
+	return into, n+1 < max(len(w.sessions.blocks), len(w.flows.blocks))
 }
 
 // Kill ends a session with RST to both sides, or forgets a flow, and reports whether there was one.

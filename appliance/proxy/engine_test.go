@@ -195,8 +195,9 @@ func (b *box) count(protocol plan.Protocol, reason status.Reason) uint64 {
 	return 0
 }
 
-func (b *box) all() []status.Session {
-	return b.Sessions(0, func(*status.Session) bool { return true })
+func (b *box) all() (list []status.Session) {
+	b.Sessions(func(s *status.Session) { list = append(list, *s) })
+	return list
 }
 
 func TestEchoBothFamilies(t *testing.T) {

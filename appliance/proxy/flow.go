@@ -122,6 +122,8 @@ func (w *worker) admitFlow(service *service, client netip.Addr, table *table) st
 	switch {
 	case w.draining:
 		return status.Shutdown
+	case w.engine.bans.Load().has(client):
+		return status.Banned
 	case service == nil:
 		return status.NoService
 	case len(service.Upstreams) > 0:

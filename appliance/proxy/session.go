@@ -82,6 +82,10 @@ const sessionEvents = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLR
 
 // open takes an accepted client: it finds the service of the edge address and makes a session, or refuses.
 func (w *worker) open(fd int32, client netip.AddrPort) {
+	if w.engine.bans.Load().has(client.Addr()) {
+		w.turnAway(fd, client)
+		return
+	}
 	edge := localAddr(int(fd))
 	table := w.engine.table.Load()
 	service, first := table.find(plan.TCP, edge)

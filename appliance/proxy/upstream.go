@@ -80,6 +80,10 @@ func (s *session) introduced(h header.Header) {
 	if !h.Local && h.Source.IsValid() {
 		s.client = h.Source
 	}
+	if s.worker.engine.bans.Load().has(s.client.Addr()) {
+		s.finish(status.Banned, abort)
+		return
+	}
 	s.announce()
 	s.dial(s.service.pool.Pick(s.client.Addr(), s.edge.Port(), s.first))
 }

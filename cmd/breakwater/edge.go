@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"breakwater/appliance/edge"
+	"breakwater/appliance/logs"
 	"breakwater/appliance/steering"
 )
 
@@ -34,9 +35,10 @@ func (c *edgeCmd) Run(ctx context.Context, e *env) error {
 	if err := os.MkdirAll(filepath.Dir(c.Socket), 0o755); err != nil { //nolint:gosec // the socket itself is protected
 		return fmt.Errorf("make the socket's directory: %w", err)
 	}
+	ring := logs.New(slog.NewTextHandler(e.stderr, nil), logs.Size)
 	return edge.Run(ctx, edge.Options{
 		Socket: c.Socket, State: c.State, Drain: c.Drain, Version: version(),
-		Log:   slog.New(slog.NewTextHandler(e.stderr, nil)),
+		Log: slog.New(ring), Records: ring.Records,
 		Ready: func() error { return notifyReady(os.Getenv("NOTIFY_SOCKET")) },
 	})
 }
