@@ -1,80 +1,182 @@
 package web
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
+	"time"
 
-	"breakwater/appliance/control"
+	"github.com/labstack/echo/v4"
+
+	"breakwater/appliance/access"
 	"breakwater/appliance/settings"
 	"breakwater/web/api"
+	"breakwater/web/caller"
+	"breakwater/web/sitemap"
 )
 
 // maxBody bounds a request: a settings document and some room, so that a document that is a little too large gets the
 // sentence of the settings and not a broken connection.
 const maxBody = settings.MaxSize + 64<<10
 
-// socketHandler serves the unix socket. Whoever can open its file is an administrator.
-func socketHandler(c *control.Control) http.Handler {
-	return outer(as("local", routes(c)))
-}
-
-// networkHandler serves the network: a token is needed for everything.
-func networkHandler(c *control.Control) http.Handler {
-	return outer(withToken(c, newThrottle(), routes(c)))
-}
-
-// outer is what goes around every answer. The cross-origin check is the outermost: a web page of somebody else must not
-// reach anything with the browser of an operator.
-func outer(h http.Handler) http.Handler {
+// outer is what goes around every answer, whatever it is: headers first, so that refusals have them too; then the name
+// under which the box was opened, since a page of somebody else whose name leads here passes every other check (DNS
+// rebinding); then the check that no page of another site makes the browser of an operator do something.
+func (s *site) outer(h http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
-	protection.SetDenyHandler(withHeaders(http.HandlerFunc(denyCrossOrigin)))
-	return protection.Handler(withHeaders(http.MaxBytesHandler(h, maxBody)))
+	protection.SetDenyHandler(http.HandlerFunc(denyCrossOrigin))
+	return s.withHeaders(s.onlyOurNames(protection.Handler(http.MaxBytesHandler(h, maxBody))))
 }
 
 func denyCrossOrigin(w http.ResponseWriter, _ *http.Request) {
 	(&api.Problem{Status: http.StatusForbidden, Code: "cross-origin", Detail: "A page of another site may not change anything here."}).Write(w)
 }
 
-func withHeaders(h http.Handler) http.Handler {
+// withHeaders follows OWASP ASVS 5.0, 3.4. Strict-Transport-Security is sent only with a certificate that browsers trust:
+// with our own it would lock an operator out who has accepted it once.
+func (s *site) withHeaders(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
+		header.Set("Content-Security-Policy", "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'")
 		header.Set("X-Content-Type-Options", "nosniff")
-		header.Set("Cache-Control", "no-store")
-		header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
 		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()")
+		header.Set("Cache-Control", "no-store")
+		if r.TLS != nil && s.certificates.Trusted(r.TLS.ServerName) {
+			header.Set("Strict-Transport-Security", "max-age=31536000")
+		}
 		h.ServeHTTP(w, r)
 	})
 }
 
-// as lets h answer author.
-func as(author string, h http.Handler) http.Handler {
+// onlyOurNames answers under addresses and under names that are ours. An address cannot be rebound: whoever opens the
+// box by one has typed it.
+func (s *site) onlyOurNames(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(w, r.WithContext(api.WithAuthor(r.Context(), author)))
+		if !s.ours(r.Host) {
+			(&api.Problem{Status: http.StatusMisdirectedRequest, Code: "host", Detail: "This box is not known by the name in the request. Open it by its address, or add the name to the management names."}).Write(w)
+			return
+		}
+		h.ServeHTTP(w, r)
 	})
 }
 
-// withToken lets the bearer of a token in (RFC 6750). A good token always gets in: its 256 random bits cannot be
-// guessed, so the throttle is for the wrong ones only and nobody can lock an operator out with them.
-func withToken(c *control.Control, t *throttle, h http.Handler) http.Handler {
+func (s *site) ours(host string) bool {
+	name := hostOf(host)
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	for _, known := range s.names() {
+		if name == known {
+			return true
+		}
+	}
+	return false
+}
+
+// hostOf is a Host header without its port and brackets.
+func hostOf(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return strings.Trim(host, "[]")
+}
+
+// overSocket lets whoever can open the unix socket be the box's administrator.
+func overSocket(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if !strings.EqualFold(scheme, "Bearer") {
-			secret = ""
-		}
-		token, err := c.Authenticate(strings.TrimSpace(secret))
-		switch {
-		case err == nil:
-			as(token.Name, h).ServeHTTP(w, r)
-		case !errors.Is(err, control.ErrNotFound):
-			(&api.Problem{Status: http.StatusInternalServerError, Code: "internal", Detail: "The tokens cannot be read: " + err.Error()}).Write(w)
-		case secret != "" && !t.admit(r.RemoteAddr):
-			w.Header().Set("Retry-After", retryAfter)
-			(&api.Problem{Status: http.StatusTooManyRequests, Code: "too-many-failures", Detail: "Too many wrong tokens came from this address. Wait a little."}).Write(w)
-		default:
-			w.Header().Set("WWW-Authenticate", `Bearer realm="breakwater"`)
-			(&api.Problem{Status: http.StatusUnauthorized, Code: "unauthorized", Detail: "A valid token is needed: Authorization: Bearer … ."}).Write(w)
-		}
+		c := caller.Caller{Identity: access.Local(), Peer: access.Peer{Agent: r.UserAgent(), At: "local"}}
+		h.ServeHTTP(w, r.WithContext(caller.With(r.Context(), c)))
 	})
 }
+
+// overNetwork finds out who calls: a token (RFC 6750) or the cookie of a login. Nobody is somebody too: the route
+// decides whether that is enough.
+func (s *site) overNetwork(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := caller.Caller{Peer: peerOf(r), Connected: connectedAt(r.Context())}
+		var err error
+		if secret, ok := bearer(r); ok {
+			c.Identity, err = s.access.ByToken(secret, c.Peer)
+		} else if cookie, missing := r.Cookie(caller.Cookie); missing == nil {
+			c.Identity, err = s.access.ByCookie(cookie.Value, c.Peer)
+		}
+		if err != nil && !errors.Is(err, access.ErrNotFound) {
+			api.ProblemOf(err).Write(w)
+			return
+		}
+		h.ServeHTTP(w, r.WithContext(caller.With(r.Context(), c)))
+	})
+}
+
+func bearer(r *http.Request) (string, bool) {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(secret), strings.EqualFold(scheme, "Bearer")
+}
+
+// peerOf is the TCP peer. Headers that name another client are not looked at: anyone can send them.
+func peerOf(r *http.Request) access.Peer {
+	p := access.Peer{Agent: r.UserAgent(), At: hostOf(r.Host)}
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		p.Addr = ap.Addr().Unmap().WithZone("")
+	}
+	return p
+}
+
+type connectedKey struct{}
+
+// noteConnected is the ConnContext of the servers.
+func noteConnected(ctx context.Context, _ net.Conn) context.Context {
+	return context.WithValue(ctx, connectedKey{}, time.Now())
+}
+
+func connectedAt(ctx context.Context) time.Time {
+	t, _ := ctx.Value(connectedKey{}).(time.Time)
+	return t
+}
+
+// guarded is a route behind its permission and, where it is dangerous, a fresh proof of who is there.
+func (s *site) guarded(r sitemap.Route) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		who := caller.Of(c.Request().Context())
+		forAPI := isAPI(c.Request().URL.Path)
+		switch {
+		case r.Needs == access.Public:
+		case who.Name == "" && forAPI:
+			c.Response().Header().Set("WWW-Authenticate", `Bearer realm="breakwater"`)
+			return &api.Problem{Status: http.StatusUnauthorized, Code: "unauthorized", Detail: "A valid token is needed: Authorization: Bearer … ."}
+		case who.Name == "":
+			return s.pages.AskLogin(c)
+		case !who.May(r.Needs):
+			return &api.Problem{Status: http.StatusForbidden, Code: "forbidden", Detail: "The role " + string(who.Role) + " may not do this."}
+		}
+		if err := notByAccident(c.Request(), who); err != nil {
+			return err
+		}
+		if r.Danger && !who.Fresh(time.Now()) {
+			if forAPI {
+				return &api.Problem{Status: http.StatusForbidden, Code: "proof-needed", Detail: "This needs the password again: it was last given more than 5 minutes ago."}
+			}
+			return s.pages.Prove(c, r.Handle)
+		}
+		return r.Handle(c)
+	}
+}
+
+// notByAccident refuses what changes something and shows no sign of a browser's own page: CrossOriginProtection lets
+// requests pass that carry neither Sec-Fetch-Site nor Origin, since programs send none. Programs have no cookie.
+func notByAccident(r *http.Request, who caller.Caller) error {
+	safe := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if safe || who.Way != access.ByLogin || r.Header.Get("Sec-Fetch-Site") != "" || r.Header.Get("Origin") != "" {
+		return nil
+	}
+	return &api.Problem{Status: http.StatusForbidden, Code: "cross-origin", Detail: "A request with a login must come from a page of this box; programs use a token."}
+}
+
+func isAPI(path string) bool { return strings.HasPrefix(path, "/api/") || path == "/metrics" }

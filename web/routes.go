@@ -1,40 +1,85 @@
 package web
 
 import (
+	"log/slog"
 	"net/http"
+	"os"
+	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
+	"breakwater/appliance/access"
 	"breakwater/appliance/control"
+	"breakwater/appliance/settings"
 	"breakwater/web/api"
+	"breakwater/web/pages"
+	"breakwater/web/sitemap"
+	"breakwater/web/tls"
 )
 
-// routes is the site map: every address that the box answers, and nothing else.
-func routes(c *control.Control) http.Handler {
+// site is everything behind the two ways in.
+type site struct {
+	control      *control.Control
+	access       *access.Access
+	certificates *tls.Certificates
+	api          *api.API
+	pages        *pages.Pages
+	log          *slog.Logger
+	host         string // the name of the box
+}
+
+func newSite(o Options) (*site, error) {
+	p, err := pages.New(pages.Options{Control: o.Control, Access: o.Access, Certificates: o.Certificates, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	return &site{
+		control: o.Control, access: o.Access, certificates: o.Certificates, log: o.Log, host: strings.ToLower(host),
+		api: &api.API{Control: o.Control, Access: o.Access, Certificates: o.Certificates}, pages: p,
+	}, nil
+}
+
+// routes is the whole site map, each row behind its permission.
+func (s *site) routes() http.Handler {
 	e := echo.New()
-	e.HTTPErrorHandler = api.HandleError
-	a := &api.API{Control: c}
-
-	e.GET("/metrics", a.Metrics())
-
-	v1 := e.Group("/api/v1")
-	v1.GET("/settings", a.GetSettings)
-	v1.PUT("/settings", a.PutSettings)
-	v1.POST("/settings/confirm", a.ConfirmSettings)
-	v1.POST("/settings/revert", a.RevertSettings)
-
-	v1.GET("/revisions", a.ListRevisions)
-	v1.GET("/revisions/:number", a.GetRevision)
-	v1.GET("/revisions/:number/diff", a.DiffRevision)
-	v1.POST("/revisions/:number/rollback", a.Rollback)
-
-	v1.GET("/status", a.GetStatus)
-	v1.GET("/sessions", a.ListSessions)
-	v1.DELETE("/sessions/:id", a.KillSession)
-	v1.GET("/events", a.StreamEvents)
-
-	v1.GET("/tokens", a.ListTokens)
-	v1.POST("/tokens", a.CreateToken)
-	v1.DELETE("/tokens/:name", a.DeleteToken)
+	e.HTTPErrorHandler = s.answerError
+	for _, r := range s.table() {
+		e.Add(r.Method, r.Path, s.guarded(r))
+	}
+	static := echo.WrapHandler(s.pages.Static())
+	e.GET("/static/*", static)
+	e.HEAD("/static/*", static)
 	return e
+}
+
+func (s *site) table() []sitemap.Route { return slices.Concat(s.api.Routes(), s.pages.Routes()) }
+
+// answerError words an error for whoever asked: a problem for programs, a page for browsers.
+func (s *site) answerError(err error, c echo.Context) {
+	if isAPI(c.Request().URL.Path) {
+		api.HandleError(err, c)
+		return
+	}
+	s.pages.HandleError(err, c)
+}
+
+// names are those that the box answers under, besides its addresses.
+func (s *site) names() []string {
+	return append(slices.Clone(s.control.Management().Names), "localhost", s.host, s.host+".local")
+}
+
+// useNames gives the certificates the names of the settings. What cannot be had is a condition, and the page goes on
+// with the certificate that it has.
+func (s *site) useNames(m settings.Management) {
+	if err := s.certificates.Refresh(m.Names); err != nil {
+		s.log.Error("renew the certificate", "err", err)
+	}
+	if err := s.certificates.SetACME(m.Names, m.ACME.Email, m.ACME.Directory); err != nil {
+		s.log.Error("set up the certificate authority", "err", err)
+	}
 }

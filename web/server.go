@@ -1,16 +1,16 @@
-// Package web is the box on HTTP: the API for programs and the command line. routes.go is the site map, guard.go says
-// who may call, api/ answers.
+// Package web is the box on HTTP: the pages for people, the API for programs and the command line. routes.go puts the
+// site maps of api/ and pages/ together, guard.go is the wall around them, server.go the ways in.
 //
-//	s, err := web.Listen(web.Options{Control: c, Socket: "/run/breakwater/control.sock", Address: "127.0.0.1:8443", Dir: dir})
+//	s, err := web.Listen(web.Options{Control: c, Access: a, Certificates: t, Socket: "/run/breakwater/control.sock", Address: ":443"})
 //	err = s.Serve(ctx) // until ctx ends
 //
-// There are two ways in. Whoever can open the unix socket, mode 0600, is an administrator. The network way is TLS with
-// a certificate of the box's own, and needs a token. Echo is used nowhere else.
+// There are two ways in. Whoever can open the unix socket, mode 0600, is an administrator. The network way is TLS; it
+// needs the login of an account or a token, and can be bound to the management networks. Echo is used nowhere else.
 package web
 
 import (
 	"context"
-	"crypto/tls"
+	cryptotls "crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,12 +18,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
 
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
+	"breakwater/appliance/access"
 	"breakwater/appliance/control"
+	"breakwater/appliance/settings"
+	"breakwater/web/tls"
 )
 
 const (
@@ -34,36 +37,42 @@ const (
 	writeWait  = 90 * time.Second
 	idleWait   = 2 * time.Minute
 	finishWait = 5 * time.Second
-	// maxConnections bounds each way in: many times what operators and their tools need.
-	maxConnections = 512
+	// followEvery is how soon names and certificate authority follow the settings.
+	followEvery = time.Second
 )
 
-// Options are the ways in.
+// Options are what is shown and the ways in.
 type Options struct {
-	Control *control.Control
-	Log     *slog.Logger
-	Socket  string // path of the unix socket
-	Address string // host:port of the TLS listener; empty: none
-	Dir     string // where the certificate is kept
+	Control      *control.Control
+	Access       *access.Access
+	Certificates *tls.Certificates
+	Log          *slog.Logger
+	Socket       string // path of the unix socket
+	Address      string // host:port of the TLS listener; empty: none
 }
 
 // Server is open and waits for Serve.
 type Server struct {
-	log      *slog.Logger
-	servers  []*http.Server
-	accepts  []net.Listener
-	socket   string
-	certHash string
+	site    *site
+	log     *slog.Logger
+	servers []*http.Server
+	accepts []net.Listener
+	socket  string
 }
 
 // Listen opens the ways in.
 func Listen(o Options) (*Server, error) {
-	s := &Server{log: o.Log, socket: o.Socket}
+	site, err := newSite(o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{site: site, log: o.Log, socket: o.Socket}
 	l, err := listenUnix(o.Socket)
 	if err != nil {
 		return nil, err
 	}
-	s.add(l, socketHandler(o.Control))
+	routes := site.routes()
+	s.add(l, site.outer(overSocket(routes)))
 	if o.Address == "" {
 		return s, nil
 	}
@@ -71,15 +80,8 @@ func Listen(o Options) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on %s: %w", o.Address, err), s.close())
 	}
-	pair, err := certificate(o.Dir, l.Addr())
-	if err != nil {
-		return nil, errors.Join(err, l.Close(), s.close())
-	}
-	s.certHash = Fingerprint(pair.Certificate[0])
-	l = netutil.LimitListener(l, maxConnections)
-	s.add(tls.NewListener(l, &tls.Config{
-		Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
-	}), networkHandler(o.Control))
+	l = tls.Limit(l, tls.LimitOptions{Allow: o.Control.MayReach})
+	s.add(cryptotls.NewListener(l, o.Certificates.Config()), site.outer(site.overNetwork(routes)))
 	return s, nil
 }
 
@@ -92,6 +94,7 @@ func (s *Server) add(l net.Listener, h http.Handler) {
 		WriteTimeout:      writeWait,
 		IdleTimeout:       idleWait,
 		MaxHeaderBytes:    maxHeader,
+		ConnContext:       noteConnected,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // strangers' broken handshakes
 	})
 }
@@ -105,12 +108,10 @@ func (s *Server) Addresses() []string {
 	return list
 }
 
-// Fingerprint is that of the certificate; empty without a TLS listener.
-func (s *Server) Fingerprint() string { return s.certHash }
-
 // Serve answers until ctx ends, lets what is being answered finish, and removes the socket.
 func (s *Server) Serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.follow(ctx) })
 	for i, server := range s.servers {
 		server.BaseContext = func(net.Listener) context.Context { return ctx } // ends event streams
 		g.Go(func() error {
@@ -134,6 +135,25 @@ func (s *Server) Serve(ctx context.Context) error {
 		err = errors.Join(err, removeErr)
 	}
 	return err
+}
+
+// follow keeps the certificates on the names that the settings give the box.
+func (s *Server) follow(ctx context.Context) error {
+	ticker := time.NewTicker(followEvery)
+	defer ticker.Stop()
+	defer s.site.certificates.Close()
+	var last *settings.Management
+	for {
+		if now := s.site.control.Management(); last == nil || !reflect.DeepEqual(*last, now) {
+			last = &now
+			s.site.useNames(now)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
 }
 
 // close gives up before Serve.

@@ -4,23 +4,22 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-)
 
-// netipString is the n-th peer of some network.
-func netipString(n int) string { return fmt.Sprintf("10.%d.%d.%d:99", n>>16, n>>8&255, n&255) }
+	wtls "breakwater/web/tls"
+)
 
 // serve runs a server on dir until the returned function is called.
 func serve(t *testing.T, b *box, dir string) (*Server, func()) {
 	t.Helper()
-	s, err := Listen(Options{Control: b.control, Log: discard(), Socket: filepath.Join(dir, "c.sock"), Address: "127.0.0.1:0", Dir: dir})
+	o := b.options()
+	o.Socket, o.Address = filepath.Join(dir, "c.sock"), "127.0.0.1:0"
+	s, err := Listen(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,31 +75,20 @@ func TestASocketLeftByACrashIsReplaced(t *testing.T) {
 	stop()
 }
 
-func TestTheCertificateIsMadeOnceAndTrusted(t *testing.T) {
+func TestTheNetworkNeedsALogin(t *testing.T) {
 	dir := shortDir(t)
-	var prints []string
-	for range 2 {
-		b := newBox(t)
-		s, stop := serve(t, b, dir)
-		prints = append(prints, s.Fingerprint())
-		if got := statusOver(t, dir, s.Addresses()[1]); got != http.StatusUnauthorized {
-			t.Errorf("without a token: got %d, want 401", got)
-		}
-		stop()
-	}
-	if prints[0] != prints[1] || len(prints[0]) != 64 {
-		t.Errorf("the fingerprints of two starts are %v", prints)
-	}
-	info, err := os.Stat(filepath.Join(dir, keyFile))
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the key has the mode %v (%v), want 0600", info.Mode(), err)
+	b := newBox(t)
+	s, stop := serve(t, b, dir)
+	defer stop()
+	if got := statusOver(t, b.dir, s.Addresses()[1]); got != http.StatusUnauthorized {
+		t.Errorf("without a token: got %d, want 401", got)
 	}
 }
 
 // statusOver asks over TLS, trusting the certificate file and its names.
 func statusOver(t *testing.T, dir, address string) int {
 	t.Helper()
-	pem, err := os.ReadFile(filepath.Join(dir, CertificateFile))
+	pem, err := os.ReadFile(filepath.Join(dir, wtls.CertificateFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,18 +102,4 @@ func statusOver(t *testing.T, dir, address string) int {
 	}
 	defer response.Body.Close()
 	return response.StatusCode
-}
-
-func TestABrokenCertificateIsOneSentence(t *testing.T) {
-	dir := shortDir(t)
-	if err := os.WriteFile(filepath.Join(dir, CertificateFile), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err := Listen(Options{Control: newBox(t).control, Log: discard(), Socket: filepath.Join(dir, "c.sock"), Address: "127.0.0.1:0", Dir: dir})
-	if err == nil || !strings.Contains(err.Error(), "remove") {
-		t.Errorf("got %v, want what to remove", err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, "c.sock")); err == nil {
-		t.Error("the socket is left")
-	}
 }

@@ -47,6 +47,8 @@ type Options struct {
 	Log     *slog.Logger     // nil: none
 	Now     func() time.Time // nil: time.Now
 	Version string           // of this program, for the status
+	// Conditions are those of what control does not know, such as certificates; nil: none.
+	Conditions func() []health.Condition
 	// Records are the last ones of the log of this process; nil: none are kept.
 	Records func() []logs.Record
 }
@@ -60,9 +62,11 @@ type Control struct {
 	version    string
 	started    time.Time
 	conditions health.Set
+	others     func() []health.Condition
 	records    func() []logs.Record
 	samples    samples
 	origins    originHistory
+	bans       bans
 
 	changing sync.Mutex // one change at a time; taken before mu
 	wake     chan struct{}
@@ -70,7 +74,8 @@ type Control struct {
 	mu      sync.Mutex
 	wanted  *plan.Plan // what edge should run; nil: nothing was ever set, leave edge alone
 	pending *Pending
-	bans    []Ban
+
+	management management
 }
 
 // Pending is a candidate that edge runs and that waits for its confirmation.
@@ -88,7 +93,7 @@ type Pending struct {
 // any other is dropped. Nothing reaches edge before Run or Propose.
 func New(o Options) (*Control, error) {
 	c := &Control{store: o.Store, edge: o.Edge, log: o.Log, now: o.Now, version: o.Version,
-		records: o.Records, wake: make(chan struct{}, 1)}
+		records: o.Records, others: o.Conditions, wake: make(chan struct{}, 1)}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -97,6 +102,9 @@ func New(o Options) (*Control, error) {
 	}
 	c.started = c.now()
 	c.reportStore(o.Report)
+	if err := c.loadBans(); err != nil {
+		return nil, err
+	}
 	if err := c.resume(); err != nil {
 		return nil, err
 	}

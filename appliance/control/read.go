@@ -39,6 +39,9 @@ func (c *Control) Status(ctx context.Context) (Status, error) {
 		s.InForce = wanted != nil && runs(seen, *wanted)
 	}
 	s.Conditions = c.conditions.List()
+	if c.others != nil {
+		s.Conditions = append(s.Conditions, c.others()...)
+	}
 	if wanted == nil && current.Number == 0 {
 		s.Conditions = append(s.Conditions, health.Condition{Code: "no-settings", Severity: health.Info, Since: c.started,
 			Title: "There are no settings yet", Detail: "Nothing is protected. Apply a settings document."})

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"breakwater/test/lab"
-	"breakwater/web"
+	webtls "breakwater/web/tls"
 	"breakwater/web/api"
 )
 
@@ -141,7 +141,7 @@ func pin(config *tls.Config, fingerprint string) {
 	want := strings.ToLower(strings.ReplaceAll(fingerprint, ":", ""))
 	config.InsecureSkipVerify = true // replaced by the comparison below
 	config.VerifyConnection = func(state tls.ConnectionState) error {
-		got := web.Fingerprint(state.PeerCertificates[0].Raw)
+		got := webtls.Fingerprint(state.PeerCertificates[0].Raw)
 		if subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1 {
 			return fmt.Errorf("the box shows another certificate, with the fingerprint %s", got)
 		}

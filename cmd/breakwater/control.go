@@ -10,10 +10,16 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"breakwater/appliance/access"
 	"breakwater/appliance/control"
+	"breakwater/appliance/logs"
 	"breakwater/appliance/store"
 	"breakwater/web"
+	"breakwater/web/tls"
 )
+
+// logLines are the lines of the log that the page can show.
+const logLines = 500
 
 // checkWait bounds the check of the store at the start.
 const checkWait = 30 * time.Second
@@ -26,7 +32,8 @@ type controlCmd struct {
 }
 
 func (c *controlCmd) Run(ctx context.Context, e *env) error {
-	log := slog.New(slog.NewTextHandler(e.stderr, nil))
+	ring := logs.New(slog.NewTextHandler(e.stderr, nil), logLines)
+	log := slog.New(ring)
 	s, report, err := openStore(c.State)
 	if err != nil {
 		return err
@@ -39,19 +46,28 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 	if report.Damaged != "" {
 		log.Error("the store was damaged and restored", "reason", report.Why, "kept", report.Damaged, "restored", report.Restored)
 	}
-	core, err := control.New(control.Options{Store: s, Report: report, Edge: control.NewEdge(c.Edge), Log: log, Version: version()})
+	certificates, err := tls.Open(c.State, log)
 	if err != nil {
 		return err
 	}
-	server, err := web.Listen(web.Options{Control: core, Log: log, Socket: c.Socket, Address: c.Listen, Dir: c.State})
+	core, err := control.New(control.Options{Store: s, Report: report, Edge: control.NewEdge(c.Edge), Log: log, Version: version(),
+		Conditions: certificates.Conditions, Records: ring.Records})
+	if err != nil {
+		return err
+	}
+	people, err := access.New(access.Options{Store: s, Log: log})
+	if err != nil {
+		return err
+	}
+	server, err := web.Listen(web.Options{Control: core, Access: people, Certificates: certificates, Log: log, Socket: c.Socket, Address: c.Listen})
 	if err != nil {
 		return err
 	}
 	for _, a := range server.Addresses() {
 		log.Info("listening", "address", a)
 	}
-	if print := server.Fingerprint(); print != "" {
-		log.Info("certificate", "fingerprint", print)
+	if c.Listen != "" {
+		log.Info("certificate", "fingerprint", certificates.Fingerprint())
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return core.Run(ctx) })

@@ -18,7 +18,7 @@ import (
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 	"breakwater/test/lab"
-	"breakwater/web"
+	webtls "breakwater/web/tls"
 )
 
 const documentOne = `{ "schema": 1,
@@ -250,7 +250,7 @@ func TestOverTheNetwork(t *testing.T) {
 	b := newBox(t)
 	secret := strings.TrimSpace(expect(t, 0, "", "", "token", "create", "laptop"))
 	expect(t, 0, "laptop", "", "token", "list")
-	certificate := filepath.Join(b.dir, web.CertificateFile)
+	certificate := filepath.Join(b.dir, webtls.CertificateFile)
 	content, err := os.ReadFile(certificate)
 	if err != nil {
 		t.Fatal(err)
@@ -285,7 +285,7 @@ func TestOverTheNetwork(t *testing.T) {
 func TestTheLabIsFound(t *testing.T) {
 	b := newBox(t)
 	secret := strings.TrimSpace(expect(t, 0, "", "", "token", "create", "lab"))
-	certificate := filepath.Join(b.dir, web.CertificateFile)
+	certificate := filepath.Join(b.dir, webtls.CertificateFile)
 	tests := []struct {
 		name     string
 		url      string
@@ -367,5 +367,5 @@ func fingerprintOf(t *testing.T, certificate []byte) string {
 	if block == nil {
 		t.Fatal("the certificate file holds no PEM")
 	}
-	return web.Fingerprint(block.Bytes)
+	return webtls.Fingerprint(block.Bytes)
 }

@@ -15,13 +15,21 @@ import (
 // certificateFile is where control keeps the API's certificate, in its state directory.
 var certificateFile = filepath.Join(controlDir, "certificate.pem")
 
-// applyDocument makes doc the current revision, which control answers when edge runs it, and creates a token.
+// applyDocument makes doc the current revision, which control answers when edge runs it, creates a token and asks for
+// the code with which a browser claims the box. An empty lab stays without settings.
 func applyDocument(ctx context.Context, c Config, doc document) (Access, error) {
 	access := Access{URL: "https://" + c.Listen, Certificate: certificateFile, Socket: controlSocket}
 	reason := url.Values{"reason": {"the lab begins"}}
-	if err := call(ctx, http.MethodPut, "/api/v1/settings?"+reason.Encode(), doc.text, nil); err != nil {
-		return access, fmt.Errorf("apply the settings: %w", err)
+	if !c.Empty {
+		if err := call(ctx, http.MethodPut, "/api/v1/settings?"+reason.Encode(), doc.text, nil); err != nil {
+			return access, fmt.Errorf("apply the settings: %w", err)
+		}
 	}
+	var setup struct{ Code string }
+	if err := call(ctx, http.MethodGet, "/api/v1/setup-code", nil, &setup); err != nil {
+		return access, fmt.Errorf("ask for the setup code: %w", err)
+	}
+	access.SetupCode = setup.Code
 	var token struct {
 		Secret string `json:"secret"`
 	}

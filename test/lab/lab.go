@@ -42,6 +42,7 @@ type Config struct {
 	Listen     string // host:port of the API, in the caller's namespace
 	Settings   string // file with the document to apply; empty: a document that shows every port and header
 	NoOrigin   bool   // leave bw-origin empty for foreign servers
+	Empty      bool   // apply no settings: a new box, to be claimed and set up in a browser
 	Verbose    bool   // children log to Log instead of to files that end with the lab
 	Headless   bool   // nobody looks: print one sentence
 	JSON       bool   // print one line of JSON
@@ -51,12 +52,14 @@ type Config struct {
 
 // Ready is the line that tells scripts what they need. Its fields are part of the interface.
 type Ready struct {
-	Ready  bool   `json:"ready"`
-	URL    string `json:"url"`
-	Token  string `json:"token"` // an admin's
-	Client Host   `json:"client"`
-	Edge   Host   `json:"edge"` // the addresses that clients dial
-	Origin Host   `json:"origin"`
+	Ready bool   `json:"ready"`
+	URL   string `json:"url"`
+	Token string `json:"token"` // an admin's
+	// SetupCode claims the box in a browser, once.
+	SetupCode string `json:"setupCode"`
+	Client    Host   `json:"client"`
+	Edge      Host   `json:"edge"` // the addresses that clients dial
+	Origin    Host   `json:"origin"`
 }
 
 // Host is one end of the lab.
@@ -71,6 +74,7 @@ type Access struct {
 	Token       string `json:"token"`
 	Certificate string `json:"certificate"` // PEM file of the API's own certificate
 	Socket      string `json:"socket"`
+	SetupCode   string `json:"setupCode"` // claims the box in a browser, once
 }
 
 // Run builds the lab, prints how to use it once it carries traffic, and takes it down when ctx ends.

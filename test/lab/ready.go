@@ -47,7 +47,7 @@ func carryTraffic(ctx context.Context, c Config, doc document, net *network) (Ac
 	if err != nil {
 		return Access{}, err
 	}
-	if doc.isOurs && !c.NoOrigin {
+	if doc.isOurs && !c.NoOrigin && !c.Empty {
 		for _, addr := range doc.dialled {
 			at := netip.AddrPortFrom(addr, 443)
 			if err := until(ctx, "an answer through "+addr.String(), func() error { return seesAnswer(ctx, net.client, at) }); err != nil {

@@ -19,6 +19,7 @@ import (
 type Options struct {
 	Settings string    // file with the document
 	NoOrigin bool      // leave bw-origin empty
+	Empty    bool      // apply no settings
 	Log      io.Writer // what the processes log; nil: os.Stderr
 }
 
@@ -40,6 +41,9 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 	args := []string{"lab", "--headless", "--json", "--verbose"}
 	if o.Settings != "" {
 		args = append(args, "--settings", o.Settings)
+	}
+	if o.Empty {
+		args = append(args, "--empty")
 	}
 	if o.NoOrigin {
 		args = append(args, "--origin", "none")

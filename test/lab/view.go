@@ -13,14 +13,14 @@ func announce(c Config, doc document, access Access) error {
 	switch {
 	case c.JSON:
 	case c.Headless:
-		_, err := fmt.Fprintf(c.Out, "The lab carries traffic. Its API is %s, with the token %s\n", access.URL, access.Token)
+		_, err := fmt.Fprintf(c.Out, "The lab is ready. Its page is %s, with the setup code %s and the API token %s\n", access.URL, access.SetupCode, access.Token)
 		return err
 	default:
 		_, err := fmt.Fprint(c.Out, page(c, doc, access))
 		return err
 	}
 	r := Ready{
-		Ready: true, URL: access.URL, Token: access.Token,
+		Ready: true, URL: access.URL, Token: access.Token, SetupCode: access.SetupCode,
 		Client: Host{Client, addrs(clientAddresses)},
 		Edge:   Host{Edge, doc.dialled},
 		Origin: Host{Origin, addrs(append(slices.Clone(originAddresses), doc.extraOrigins()...))},
@@ -38,8 +38,11 @@ func page(c Config, doc document, access Access) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n  Breakwater lab\n\n")
 	b.WriteString(picture(doc))
-	fmt.Fprintf(&b, "\n  API    %s\n  Token  %s\n", access.URL, access.Token)
+	fmt.Fprintf(&b, "\n  Page        %s\n  Setup code  %s, for the first account\n  API token   %s\n", access.URL, access.SetupCode, access.Token)
 	switch {
+	case c.Empty:
+		fmt.Fprintf(&b, "\n  The box is new: it proxies nothing until it is set up in the page. Its edge interface is %s; let it answer\n  on %s, and give it the origin %s.\n",
+			wan, doc.dialled[0], originAddresses[0].Addr())
 	case c.NoOrigin:
 		fmt.Fprintf(&b, "\n  No origin runs. Start a server of your own:\n\n  ip netns exec %s COMMAND\n", Origin)
 	case doc.isOurs:

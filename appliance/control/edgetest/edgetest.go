@@ -26,7 +26,7 @@ import (
 type Edge struct {
 	Socket string
 
-	t      *testing.T
+	t      testing.TB
 	server *http.Server
 
 	mu       sync.Mutex
@@ -39,7 +39,7 @@ type Edge struct {
 }
 
 // Start runs a stand-in until the test ends.
-func Start(t *testing.T) *Edge {
+func Start(t testing.TB) *Edge {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "edge") // t.TempDir can be longer than the 107 bytes of a socket's path
 	if err != nil {

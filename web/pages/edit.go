@@ -1,0 +1,185 @@
+package pages
+
+import (
+	"errors"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"breakwater/appliance/control"
+	"breakwater/appliance/settings"
+	"breakwater/web/caller"
+)
+
+// confirmWait is how long a change that can cut the operator off waits to be kept.
+const confirmWait = time.Minute
+
+// maxReason bounds the reason of a change, in bytes.
+const maxReason = 500
+
+// reviewView tells in words what a form would change, before anything is.
+type reviewView struct {
+	Document string // the whole new settings, sent back by the Apply button
+	Base     uint64 // the revision that the form was made for
+	Back     string // the page of the form
+	Changes  []settings.Change
+	Cuts     bool // the change can cut the operator off and must be kept within a minute
+	Reason   string
+}
+
+// current is the settings in force and their revision; the empty settings before the first.
+func (p *Pages) current() (settings.Settings, uint64, error) {
+	r, err := p.Control.Current()
+	if errors.Is(err, control.ErrNotFound) {
+		return settings.Settings{Schema: settings.Schema}, 0, nil
+	}
+	if err != nil {
+		return settings.Settings{}, 0, err
+	}
+	s, problems := settings.Decode(r.Document)
+	if len(problems) > 0 {
+		return s, r.Number, &control.Invalid{Problems: problems}
+	}
+	return s, r.Number, nil
+}
+
+// review is how every form of the settings ends: it shows what draft would change, and the button that applies it. The
+// problems of the whole document come back to the caller, which shows its form again with them.
+func (p *Pages) review(c echo.Context, draft settings.Settings, base uint64, back string) ([]settings.Problem, error) {
+	if problems := draft.Validate(); len(problems) > 0 {
+		return problems, nil
+	}
+	now, _, err := p.current()
+	if err != nil {
+		return nil, err
+	}
+	view := reviewView{Document: string(settings.Encode(draft)), Base: base, Back: back,
+		Changes: settings.Diff(now, draft), Cuts: settings.Dangerous(now, draft), Reason: c.FormValue("reason")}
+	return nil, p.render(c, http.StatusOK, "review", view)
+}
+
+// Apply carries out what the review page showed.
+func (p *Pages) Apply(c echo.Context) error {
+	base, err := strconv.ParseUint(c.FormValue("base"), 10, 64)
+	if err != nil {
+		return badForm("The page that sent this is not from here. Open it again.")
+	}
+	back := localPath(c.FormValue("back"))
+	now, _, err := p.current()
+	if err != nil {
+		return err
+	}
+	draft, problems := settings.Decode([]byte(c.FormValue("document")))
+	if len(problems) > 0 {
+		return &control.Invalid{Problems: problems}
+	}
+	who := caller.Of(c.Request().Context())
+	meta := control.Meta{Author: who.Name, Reason: bounded(c.FormValue("reason")), Base: &base}
+	if settings.Dangerous(now, draft) || c.FormValue("confirm") == "on" {
+		meta.Confirm = confirmWait
+	}
+	result, err := p.Control.Propose(c.Request().Context(), settings.Encode(draft), meta)
+	if err != nil {
+		return p.notApplied(c, draft, back, err)
+	}
+	p.record(c, "settings", "apply", "revision "+strconv.FormatUint(result.Revision, 10)+" "+meta.Reason)
+	return p.applied(c, result, back)
+}
+
+// applied ends the connection where a change waits: the browser has to reach the box on a new one to keep it.
+func (p *Pages) applied(c echo.Context, result control.Result, back string) error {
+	if result.Pending != nil {
+		c.Response().Header().Set("Connection", "close")
+		return p.back(c, back, "")
+	}
+	if result.Unchanged {
+		return p.back(c, back, "unchanged")
+	}
+	return p.back(c, back, "applied")
+}
+
+// staleView is a change for which the settings moved on meanwhile: nothing is lost, and it can be seen and applied on top.
+type staleView struct {
+	Why    string
+	Review reviewView
+	Theirs []settings.Change // what was changed meanwhile
+	Busy   *control.Pending  // what is in the way
+}
+
+// notApplied keeps what was wanted on the page when something is in the way.
+func (p *Pages) notApplied(c echo.Context, draft settings.Settings, back string, err error) error {
+	view := staleView{Why: sentence(err)}
+	status := http.StatusConflict
+	stale, isStale := errors.AsType[*control.Stale](err)
+	busy, isBusy := errors.AsType[*control.Busy](err)
+	switch {
+	case isBusy:
+		view.Busy = &busy.Pending
+	case isStale:
+		if view.Theirs, err = p.since(stale.Base); err != nil {
+			return err
+		}
+	default:
+		if _, refused := errors.AsType[*control.NotApplied](err); !refused && !errors.Is(err, control.ErrUnreachable) {
+			return err
+		}
+		status = http.StatusBadGateway
+	}
+	now, base, err := p.current()
+	if err != nil {
+		return err
+	}
+	view.Review = reviewView{Document: string(settings.Encode(draft)), Base: base, Back: back,
+		Changes: settings.Diff(now, draft), Cuts: settings.Dangerous(now, draft), Reason: c.FormValue("reason")}
+	return p.render(c, status, "stale", view)
+}
+
+// since is what changed from a revision to the current one.
+func (p *Pages) since(base uint64) ([]settings.Change, error) {
+	now, _, err := p.current()
+	if err != nil {
+		return nil, err
+	}
+	r, err := p.Control.Revision(base)
+	if err != nil && !errors.Is(err, control.ErrNotFound) {
+		return nil, err
+	}
+	before, _ := settings.Decode(r.Document) // was valid when it was stored; an empty one is the empty settings
+	return settings.Diff(before, now), nil
+}
+
+// lastIndex is the place in a list at the end of a field's path.
+var lastIndex = regexp.MustCompile(`\[\d+\]$`)
+
+// relative gives the problems of one element the names of its form's fields: services[2].ports[0] is ports below
+// services[2]. Those of other elements keep their names.
+func relative(problems []settings.Problem, element string) []settings.Problem {
+	var out []settings.Problem
+	for _, p := range problems {
+		if rest, ok := strings.CutPrefix(p.Field, element+"."); ok {
+			p.Field = lastIndex.ReplaceAllString(rest, "")
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// record notes in the audit log what somebody did. Where it cannot be written, the log says so, and what was done stays.
+func (p *Pages) record(c echo.Context, action, subject, detail string) {
+	who := caller.Of(c.Request().Context())
+	if err := p.Access.Record(who.Identity, who.Peer, action, subject, strings.TrimSpace(detail)); err != nil {
+		p.Log.Error("write the audit log", "err", err)
+	}
+}
+
+func bounded(reason string) string {
+	reason = strings.TrimSpace(reason)
+	if len(reason) > maxReason {
+		reason = strings.ToValidUTF8(reason[:maxReason], "")
+	}
+	return reason
+}

@@ -1,0 +1,64 @@
+package pages
+
+import (
+	"regexp"
+	"strings"
+
+	"breakwater/appliance/settings"
+)
+
+// change is a difference of the settings as a person reads it: Service "games", ports: 25565 → 25566.
+type change struct {
+	Kind  string // added, removed or changed
+	Where string
+	What  string
+	From  string
+	To    string
+}
+
+// element finds the list elements of a field's path: services[games].timeouts.idle.
+var element = regexp.MustCompile(`^(\w+)\[([^\]]*)\](?:\.(.*))?$`)
+
+// words turns changes into what people read. Field names have texts such as field.services.ports; one that has none
+// is shown as it is.
+func (p *Pages) words(changes []settings.Change) []change {
+	out := make([]change, 0, len(changes))
+	for _, c := range changes {
+		out = append(out, p.word(c))
+	}
+	return out
+}
+
+func (p *Pages) word(c settings.Change) change {
+	w := change{Kind: "changed", From: c.From, To: c.To}
+	var where []string
+	rest, key := c.Field, "field"
+	for {
+		m := element.FindStringSubmatch(rest)
+		if m == nil {
+			break
+		}
+		key += "." + m[1]
+		where = append(where, p.name(key, m[1])+" "+m[2])
+		rest = m[3]
+	}
+	w.Where = strings.Join(where, ", ")
+	if rest == "" {
+		switch {
+		case c.From == "":
+			w.Kind, w.What = "added", p.text.say("changes.added")+": "+c.To
+		case c.To == "":
+			w.Kind, w.What = "removed", p.text.say("changes.removed")
+		}
+		return w
+	}
+	w.What = p.name(key+"."+rest+".order", p.name(key+"."+rest, rest))
+	return w
+}
+
+func (p *Pages) name(key, plain string) string {
+	if p.text.has(key) {
+		return p.text.say(key)
+	}
+	return plain
+}
