@@ -20,23 +20,32 @@ type keeper struct {
 	tried   *plan.Plan // pushed last
 	wait    time.Duration
 	notYet  time.Time
+	sampled time.Time
 	reached bool
 }
+
+// sampleEvery is a little less than a second, so that no tick of Run is left out.
+const sampleEvery = 900 * time.Millisecond
 
 // check asks edge once and pushes the wanted plan when edge is not on it: edge was restarted, or a push failed before.
 func (k *keeper) check(ctx context.Context) {
 	// A change in progress pushes itself; its plan and the wanted one differ for that moment.
-	if !k.c.changing.TryLock() {
-		return
+	idle := k.c.changing.TryLock()
+	if idle {
+		defer k.c.changing.Unlock()
 	}
-	defer k.c.changing.Unlock()
 	seen, err := k.c.edge.Status(ctx)
 	if ctx.Err() != nil {
 		return
 	}
 	k.report(err)
+	if err != nil {
+		return
+	}
+	k.sample(seen)
+	k.c.keepBans(ctx, seen)
 	wanted, _ := k.c.wish()
-	if err != nil || wanted == nil {
+	if !idle || wanted == nil {
 		return
 	}
 	if runs(seen, *wanted) {
@@ -45,6 +54,15 @@ func (k *keeper) check(ctx context.Context) {
 		return
 	}
 	k.push(ctx, wanted)
+}
+
+// sample keeps what the page draws: once a second, although a change wakes Run in between.
+func (k *keeper) sample(seen status.Edge) {
+	k.c.origins.observe(seen)
+	if now := time.Now(); now.Sub(k.sampled) >= sampleEvery {
+		k.sampled = now
+		k.c.samples.add(sampleOf(seen, k.c.now()))
+	}
 }
 
 // push applies wanted, at once when it is new and with growing pauses while it does not help.

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"breakwater/appliance/edge/window"
+	"breakwater/appliance/logs"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
@@ -35,6 +37,9 @@ type Edge struct {
 	applied  []uint64 // the revisions of the plans taken, in order
 	observed status.Edge
 	sessions []status.Session
+	bans     []plan.Ban
+	trial    func(plan.Try) (status.Trial, error)
+	records  []logs.Record
 	readers  map[chan status.Event]bool
 }
 
@@ -56,7 +61,7 @@ func Start(t testing.TB) *Edge {
 func (e *Edge) Restart() {
 	e.t.Helper()
 	e.mu.Lock()
-	e.current = nil
+	e.current, e.bans = nil, nil
 	e.mu.Unlock()
 	l, err := net.Listen("unix", e.Socket)
 	if err != nil {
@@ -67,6 +72,9 @@ func (e *Edge) Restart() {
 	mux.HandleFunc("GET /status", e.getStatus)
 	mux.HandleFunc("GET /sessions", e.getSessions)
 	mux.HandleFunc("DELETE /sessions/{id}", e.deleteSession)
+	mux.HandleFunc("PUT /bans", e.putBans)
+	mux.HandleFunc("POST /try", e.postTry)
+	mux.HandleFunc("GET /log", e.getLog)
 	mux.HandleFunc("GET /events", e.getEvents)
 	e.server = &http.Server{Handler: mux, ReadHeaderTimeout: time.Second}
 	go func(s *http.Server) { _ = s.Serve(l) }(e.server) // ends with Stop
@@ -86,7 +94,35 @@ func (e *Edge) Refuse(reason string) {
 func (e *Edge) Observe(s status.Edge, sessions ...status.Session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.observed, e.sessions = s, sessions
+	e.observed, e.sessions = s, slices.Clone(sessions)
+}
+
+// Answer lets trials be answered by f; an error is a refusal. Without it every trial connects.
+func (e *Edge) Answer(f func(plan.Try) (status.Trial, error)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.trial = f
+}
+
+// Log sets what the log of edge holds.
+func (e *Edge) Log(records ...logs.Record) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.records = records
+}
+
+// Bans are those in force.
+func (e *Edge) Bans() []plan.Ban {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.bans)
+}
+
+// Sessions are those that are open.
+func (e *Edge) Sessions() []status.Session {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.sessions)
 }
 
 // Plan is the plan in force; nil: none.
@@ -136,22 +172,75 @@ func (e *Edge) getStatus(w http.ResponseWriter, _ *http.Request) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.observed
+	s.Bans = plan.BansFingerprint(e.bans)
 	if e.current != nil {
 		s.Revision, s.Plan = e.current.Revision, e.current.Fingerprint()
 	}
 	answer(w, s)
 }
 
+// getSessions chooses as the real edge does, also among 50,000.
 func (e *Edge) getSessions(w http.ResponseWriter, r *http.Request) {
+	query, err := window.Parse(r.URL.Query())
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "The sessions cannot be listed like this", err)
+		return
+	}
+	e.mu.Lock()
+	list := window.New(query)
+	for i := range e.sessions {
+		list.Add(&e.sessions[i])
+	}
+	e.mu.Unlock()
+	answer(w, list.List())
+}
+
+// putBans ends the sessions of the banned.
+func (e *Edge) putBans(w http.ResponseWriter, r *http.Request) {
+	var bans []plan.Ban
+	err := json.NewDecoder(r.Body).Decode(&bans)
+	if err == nil {
+		err = plan.CheckBans(bans)
+	}
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "The bans are not whole", err)
+		return
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	list := []status.Session{}
-	for _, s := range e.sessions {
-		if want := r.FormValue("service"); want == "" || want == s.Service {
-			list = append(list, s)
-		}
+	e.bans = bans
+	e.sessions = slices.DeleteFunc(e.sessions, func(s status.Session) bool {
+		return slices.ContainsFunc(bans, func(b plan.Ban) bool {
+			return plan.NormalPrefix(b.Prefix).Contains(s.Client.Addr().Unmap()) && !b.Over(time.Now())
+		})
+	})
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (e *Edge) postTry(w http.ResponseWriter, r *http.Request) {
+	var t plan.Try
+	if err := json.NewDecoder(r.Body).Decode(&t); err != nil {
+		refuse(w, http.StatusBadRequest, "The request cannot be read", err)
+		return
 	}
-	answer(w, list)
+	e.mu.Lock()
+	f := e.trial
+	e.mu.Unlock()
+	trial, err := status.Trial{Address: t.Address, Connected: true, ConnectMS: 0.5, Ending: "still open after 1s"}, error(nil)
+	if f != nil {
+		trial, err = f(t)
+	}
+	if err != nil {
+		refuse(w, http.StatusUnprocessableEntity, "This cannot be tried", err)
+		return
+	}
+	answer(w, trial)
+}
+
+func (e *Edge) getLog(w http.ResponseWriter, _ *http.Request) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	answer(w, append([]logs.Record{}, e.records...))
 }
 
 func (e *Edge) deleteSession(w http.ResponseWriter, r *http.Request) {
@@ -189,6 +278,11 @@ func (e *Edge) getEvents(w http.ResponseWriter, r *http.Request) {
 			_ = http.NewResponseController(w).Flush()
 		}
 	}
+}
+
+func refuse(w http.ResponseWriter, code int, title string, err error) {
+	w.WriteHeader(code)
+	answer(w, map[string]string{"title": title, "detail": err.Error()})
 }
 
 // answer ignores a reader that is gone.
