@@ -1,7 +1,6 @@
 package tls
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -38,12 +37,10 @@ func (c *Certificates) SetOwn(chainPEM, keyPEM []byte) error {
 	if err != nil {
 		return err
 	}
-	key, err := onlyKey(keyPEM)
+	content, err := p.encode()
 	if err != nil {
 		return err
 	}
-	// What is written is what was understood, not the text around it.
-	content := bytes.Join([][]byte{encode(key.Type, key.Bytes), encode("CERTIFICATE", p.certificate.Certificate...)}, nil)
 	c.changing.Lock()
 	defer c.changing.Unlock()
 	if err := writeFile(filepath.Join(c.dir, ownFile), content); err != nil {

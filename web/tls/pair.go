@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -63,6 +64,15 @@ func (p *pair) names() []string {
 		list = append(list, ip.String())
 	}
 	return list
+}
+
+// encode is key and chain in one text, from what was understood of an upload and not from what it was.
+func (p *pair) encode() ([]byte, error) {
+	key, err := x509.MarshalPKCS8PrivateKey(p.certificate.PrivateKey)
+	if err != nil {
+		return nil, fmt.Errorf("write key: %w", err)
+	}
+	return append(encode("PRIVATE KEY", key), encode("CERTIFICATE", p.certificate.Certificate...)...), nil
 }
 
 // encode writes DER as PEM.

@@ -1,0 +1,251 @@
+package tls
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// page is a server of the tests that answers over TLS as the box does.
+type page struct {
+	*Listener
+	certificates *Certificates
+	address      string
+}
+
+func servePage(t *testing.T, o LimitOptions) *page {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open(t.TempDir(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &page{Limit(l, o), c, l.Addr().String()}
+	server := &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }),
+		ReadHeaderTimeout: time.Second,
+		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+	}
+	ended := make(chan error)
+	go func() { ended <- server.Serve(tls.NewListener(p.Listener, c.Config())) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+		c.Close()
+	})
+	return p
+}
+
+// knock connects from an address and tells whether it is let in, or closed at once.
+func (p *page) knock(t *testing.T, from string) bool {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
+	conn, err := d.Dial("tcp", p.address)
+	if errors.Is(err, syscall.ECONNRESET) {
+		return false // so quickly that it came before the connection
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	_, err = conn.Read(make([]byte, 1))
+	return errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// dial connects from an address of the loopback network.
+func (p *page) dial(t *testing.T, from string) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
+	conn, err := d.Dial("tcp", p.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// roots are what a browser trusts that was shown the fingerprint.
+func (p *page) roots() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(p.certificates.selfSigned().leaf)
+	return pool
+}
+
+// get asks for the page on conn, under the name, or under the address when there is none.
+func (p *page) get(conn net.Conn, name string, protocols ...string) (tls.ConnectionState, error) {
+	if name == "" {
+		name = "127.0.0.1"
+	}
+	client := tls.Client(conn, &tls.Config{ServerName: name, RootCAs: p.roots(), NextProtos: protocols})
+	_ = client.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := fmt.Fprintf(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		return tls.ConnectionState{}, err
+	}
+	response, err := http.ReadResponse(bufio.NewReader(client), nil)
+	if err == nil {
+		_ = response.Body.Close()
+	}
+	return client.ConnectionState(), err
+}
+
+func TestThePageIsServed(t *testing.T) {
+	p := servePage(t, LimitOptions{})
+	for _, name := range []string{"", "localhost"} {
+		state, err := p.get(p.dial(t, "127.0.0.1"), name, "h2", "http/1.1")
+		if err != nil || state.NegotiatedProtocol != "http/1.1" || state.Version != tls.VersionTLS13 {
+			t.Errorf("under %q: protocol %q, version %x, %v", name, state.NegotiatedProtocol, state.Version, err)
+		}
+	}
+	old := tls.Client(p.dial(t, "127.0.0.1"), &tls.Config{ServerName: "localhost", RootCAs: p.roots(), MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
+	if err := old.Handshake(); err == nil {
+		t.Error("TLS 1.1 is spoken")
+	}
+	// An authority's check, which is none of our business while ACME is off.
+	check := tls.Client(p.dial(t, "127.0.0.1"), &tls.Config{ServerName: "localhost", RootCAs: p.roots(), NextProtos: []string{acmeProtocol}})
+	if err := check.Handshake(); err == nil {
+		t.Error("acme-tls/1 is spoken without ACME")
+	}
+}
+
+// A change of the certificates holds for the next connection, without a new listener.
+func TestAnUploadIsServedAtOnce(t *testing.T) {
+	p := servePage(t, LimitOptions{})
+	p.certificates.now = now
+	root := newIssuer(t, "Root", nil)
+	chain, key := upload(t, root, &leaf{DNSNames: []string{"box.example.org"}})
+	if err := p.certificates.SetOwn(chain, key); err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(root.certificate)
+	client := tls.Client(p.dial(t, "127.0.0.1"), &tls.Config{ServerName: "box.example.org", RootCAs: pool, Time: now})
+	if err := client.Handshake(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestManyConnectionsOfOnePeer(t *testing.T) {
+	p := servePage(t, LimitOptions{Total: 12, PerPeer: 4})
+	for i := range 10 {
+		if in := p.knock(t, "127.0.0.2"); in != (i < 4) {
+			t.Errorf("connection %d is let in: %v", i, in)
+		}
+	}
+	if got := p.Refused(); got != (Refusals{PerPeer: 6}) {
+		t.Errorf("got %+v", got)
+	}
+	if _, err := p.get(p.dial(t, "127.0.0.1"), ""); err != nil {
+		t.Errorf("another peer is not served: %v", err)
+	}
+	// What one peer holds is freed when its handshakes take too long.
+	wait(t, func() bool { return p.Open() <= 1 })
+	if _, err := p.get(p.dial(t, "127.0.0.2"), ""); err != nil {
+		t.Errorf("the peer is not served afterwards: %v", err)
+	}
+}
+
+func TestManyConnectionsOfAll(t *testing.T) {
+	p := servePage(t, LimitOptions{Total: 4})
+	for i := range 8 {
+		if in := p.knock(t, fmt.Sprintf("127.0.1.%d", 1+i)); in != (i < 4) {
+			t.Errorf("connection %d is let in: %v", i, in)
+		}
+	}
+	if got := p.Refused(); got != (Refusals{Total: 4}) {
+		t.Errorf("got %+v", got)
+	}
+	wait(t, func() bool { return p.Open() == 0 })
+	if _, err := p.get(p.dial(t, "127.0.0.1"), ""); err != nil {
+		t.Errorf("nobody is served afterwards: %v", err)
+	}
+}
+
+func TestOnlyThoseWhoMay(t *testing.T) {
+	var open atomic.Bool
+	p := servePage(t, LimitOptions{Allow: func(a netip.Addr) bool { return open.Load() || a == netip.MustParseAddr("127.0.0.3") }})
+	if p.knock(t, "127.0.0.2") {
+		t.Error("a stranger is let in")
+	}
+	if _, err := p.get(p.dial(t, "127.0.0.3"), ""); err != nil {
+		t.Error(err)
+	}
+	open.Store(true)
+	if _, err := p.get(p.dial(t, "127.0.0.2"), ""); err != nil {
+		t.Errorf("a change does not hold at once: %v", err)
+	}
+	if got := p.Refused(); got != (Refusals{Forbidden: 1}) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// One that sends a byte now and then gets no longer than one that sends nothing.
+func TestSlowHandshakesEnd(t *testing.T) {
+	p := servePage(t, LimitOptions{})
+	conn := p.dial(t, "127.0.0.2")
+	start := time.Now()
+	for _, b := range []byte{22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} {
+		if _, err := conn.Write([]byte{b}); err != nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if took := time.Since(start); took > 3*time.Second || p.Open() != 0 {
+		t.Errorf("after %v %d connections are open", took, p.Open())
+	}
+}
+
+func TestAPlaceIsGivenBackOnce(t *testing.T) {
+	below, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer below.Close()
+	l := Limit(below, LimitOptions{})
+	client, err := net.Dial("tcp", below.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		_ = conn.Close()
+	}
+	if l.Open() != 0 || len(l.peers) != 0 {
+		t.Errorf("%d are open, of %v", l.Open(), l.peers)
+	}
+	_ = below.Close()
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a closed listener says %v", err)
+	}
+}
+
+// wait is for something that must happen.
+func wait(t *testing.T, happened func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !happened(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not happen")
+		}
+	}
+}
