@@ -43,6 +43,9 @@ type commands struct {
 	Status   statusCmd   `cmd:"" help:"Show whether everything works, and what is wrong."`
 	Sessions sessionsCmd `cmd:"" help:"List the sessions and flows."`
 	Kill     killCmd     `cmd:"" help:"End a session or flow."`
+	Ban      banCmd      `cmd:"" help:"Turn the clients of an address or network away, and end what they have open."`
+	Unban    unbanCmd    `cmd:"" help:"Let the clients of a banned address or network in again."`
+	Bans     bansCmd     `cmd:"" help:"List the bans."`
 	Events   eventsCmd   `cmd:"" help:"Print the begin and end of every session and flow as they happen."`
 
 	Token   tokenCmd   `cmd:"" help:"Manage the tokens of the API."`

@@ -21,6 +21,8 @@ type sessionsCmd struct {
 	Limit   int    `help:"How many at most; 0: all." default:"0"`
 	Service string `help:"Only those of this service." placeholder:"NAME"`
 	Client  string `help:"Only those of this client address." placeholder:"ADDRESS"`
+	Search  string `help:"Only those with this in an address, a name or their id." placeholder:"TEXT"`
+	Sort    string `help:"Sort by started, client, service, origin, idle, bytes or state; with a hyphen in front the largest first." placeholder:"COLUMN"`
 }
 
 func (c *sessionsCmd) Run(ctx context.Context, e *env) error {
@@ -31,16 +33,15 @@ func (c *sessionsCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	path := "/api/v1/sessions?" + c.query().Encode()
-	if c.JSON {
-		return printRaw(ctx, e, box, path)
-	}
-	var list []status.Session
-	if err := box.get(ctx, path, &list); err != nil {
+	var list status.SessionList
+	if err := box.call(ctx, http.MethodGet, "/api/v1/sessions", c.query(), nil, &list); err != nil {
 		return err
 	}
+	if c.JSON {
+		return json.NewEncoder(e.stdout).Encode(list.Sessions)
+	}
 	t := newTable("ID", "PROTOCOL", "SERVICE", "CLIENT", "EDGE", "ORIGIN", "STATE", "AGE", "IDLE", "TO ORIGIN", "TO CLIENT")
-	for _, s := range list {
+	for _, s := range list.Sessions {
 		t.row(s.ID.String(), string(s.Protocol), s.Service, s.Client.String(), s.Edge.String(), s.Origin+" "+addressOf(s.OriginAddress), s.State,
 			since(s.Started), duration(time.Duration(s.Idle*float64(time.Second))), size(s.BytesToOrigin), size(s.BytesToClient))
 	}
@@ -57,6 +58,14 @@ func (c *sessionsCmd) query() url.Values {
 	}
 	if c.Client != "" {
 		query.Set("client", c.Client)
+	}
+	if c.Search != "" {
+		query.Set("search", c.Search)
+	}
+	if c.Sort != "" {
+		column, descending := strings.CutPrefix(c.Sort, "-")
+		query.Set("sort", column)
+		query.Set("order", map[bool]string{false: "asc", true: "desc"}[descending])
 	}
 	return query
 }
