@@ -17,8 +17,14 @@
 package access
 
 import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"breakwater/appliance/store"
@@ -32,9 +38,85 @@ type Options struct {
 	HashesAtOnce int              // passwords that are hashed at the same time, 19 MiB each; 0: 2
 }
 
+// Access is safe for concurrent use.
+type Access struct {
+	store *store.Store
+	log   *slog.Logger
+	now   func() time.Time
+
+	hasher        *hasher
+	attempts      *throttle // at passwords, codes and passkeys
+	tokenAttempts *throttle
+	failures      *failureLog
+
+	claimed  atomic.Bool // never becomes false again
+	claiming sync.Mutex  // one claim at a time
+	setup    setup
+
+	secondFactors *waiting[string]   // TOTP secrets to be enabled, by login
+	registrations *waiting[ceremony] // of passkeys, by login
+	passkeyLogins *waiting[ceremony] // by the id that the browser gives back
+}
+
 // Peer is where a call comes from.
 type Peer struct {
 	Addr  netip.Addr // of the TCP peer, never of a header; invalid: the unix socket
 	Agent string     // User-Agent; what a stranger wrote
 	At    string     // host, and port if any, under which the page was opened
+}
+
+// New reads the store. An unclaimed box gets a new setup code.
+func New(o Options) (*Access, error) {
+	a := &Access{store: o.Store, log: o.Log, now: o.Now}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	if o.HashesAtOnce <= 0 {
+		o.HashesAtOnce = 2
+	}
+	a.hasher = newHasher(o.HashesAtOnce)
+	a.attempts, a.tokenAttempts = newThrottle(a.now), newThrottle(a.now)
+	a.failures = newFailureLog(a.now)
+	a.secondFactors = newWaiting[string](a.now, 15*time.Minute) // an app may have to be installed first
+	a.registrations, a.passkeyLogins = newWaiting[ceremony](a.now, ceremonyTime), newWaiting[ceremony](a.now, ceremonyTime)
+	accounts, err := a.accounts()
+	if err != nil {
+		return nil, err
+	}
+	a.claimed.Store(len(accounts) > 0)
+	a.setup.code = newCode(setupGroups)
+	return a, nil
+}
+
+func (a *Access) accounts() (list []store.Account, err error) {
+	err = a.store.ViewAccess(func(tx *store.AccessTx) error { list, err = tx.Accounts(); return err })
+	if err != nil {
+		return nil, fmt.Errorf("read accounts: %w", err)
+	}
+	return list, nil
+}
+
+// newSecret is 256 random bits as text.
+func newSecret() string { return randomText(32) }
+
+// newID is 128 random bits as text: for what is named and not for what is secret.
+func newID() string { return randomText(16) }
+
+func randomText(bytes int) string { return base64.RawURLEncoding.EncodeToString(newRandom(bytes)) }
+
+func newRandom(bytes int) []byte {
+	random := make([]byte, bytes)
+	_, _ = rand.Read(random) // documented to never fail
+	return random
+}
+
+// orWrong hides what is not there from whoever is not known yet.
+func orWrong(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return ErrWrong
+	}
+	return err
 }

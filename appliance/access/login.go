@@ -1,0 +1,279 @@
+package access
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"breakwater/appliance/store"
+)
+
+const (
+	idleTime     = 30 * time.Minute // since it was last seen, which is written once a minute at most
+	absoluteTime = 12 * time.Hour
+	touchTime    = time.Minute
+	maxLogins    = 1000
+	maxAgent     = 200 // bytes of a User-Agent
+)
+
+// Login gives a browser a cookie. Second is a TOTP code or a recovery code, empty when the account has no second factor
+// or when it is not known yet: then the error is ErrSecondFactor, which tells that the password was right. All other
+// wrong things are ErrWrong, after the same time; *Throttled was not looked at.
+func (a *Access) Login(ctx context.Context, p Peer, name, password, second string) (Identity, string, error) {
+	name = fold(name)
+	try, err := a.attempts.admit(p.Addr, name)
+	if err != nil {
+		return Identity{}, "", err
+	}
+	account, err := a.checkPassword(ctx, name, password, second)
+	if err != nil {
+		// A name that is not an account's stays out of the log: it may be a password in the wrong field.
+		return Identity{}, "", a.settle(try, p, "login-failed", account.Name, err)
+	}
+	identity, cookie, err := a.enter(p, func(tx *store.AccessTx) (store.Account, event, error) {
+		now, err := unchanged(tx, account)
+		if err != nil {
+			return now, event{}, err
+		}
+		how, err := useSecond(&now, second, a.now())
+		return now, event{"login", name, how}, err
+	})
+	return identity, cookie, a.settle(try, p, "login-failed", name, err)
+}
+
+// checkPassword finds the account with this name and password. Second only tells whether a code was given at all.
+func (a *Access) checkPassword(ctx context.Context, name, password, second string) (store.Account, error) {
+	var account store.Account
+	err := a.store.ViewAccess(func(tx *store.AccessTx) (err error) { account, err = tx.Account(name); return err })
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return account, fmt.Errorf("read account: %w", err)
+	}
+	if len(password) > 4*maxPassword {
+		password = "" // fits nothing
+	}
+	fits, err := a.hasher.fits(ctx, account.Password, password)
+	switch {
+	case err != nil:
+		return account, err
+	case !fits:
+		return account, ErrWrong
+	case account.TOTP != nil && second == "":
+		return account, ErrSecondFactor
+	}
+	return account, nil
+}
+
+// settle closes an attempt with what came of it: only ErrWrong counts as a failure. It returns err.
+func (a *Access) settle(try attempt, p Peer, action, subject string, err error) error {
+	switch {
+	case err == nil:
+		try.succeed()
+	case errors.Is(err, ErrWrong):
+		a.recordFailure(p, action, subject, "")
+	default:
+		try.cancel()
+	}
+	return err
+}
+
+// unchanged is the account as it is now. ErrWrong: it is not any more what it was when its password was checked.
+func unchanged(tx *store.AccessTx, checked store.Account) (store.Account, error) {
+	account, err := tx.AccountByID(checked.ID)
+	if err == nil && account.Epoch != checked.Epoch {
+		err = ErrWrong
+	}
+	return account, orWrong(err)
+}
+
+// enter makes a login, with everything that goes with it, in one transaction. Check returns the account as it is to be
+// stored and what the audit log is told; its error ends it.
+func (a *Access) enter(p Peer, check func(*store.AccessTx) (store.Account, event, error)) (identity Identity, cookie string, err error) {
+	cookie = newSecret()
+	now := a.now().UTC()
+	login := store.Login{
+		Sum: store.SumOf(cookie), ID: newID(), Created: now, LastSeen: now, Proved: now,
+		Addr: p.Addr.Unmap(), Agent: clean(p.Agent, maxAgent),
+	}
+	err = a.store.UpdateAccess(func(tx *store.AccessTx) error {
+		account, e, err := check(tx)
+		if err != nil {
+			return err
+		}
+		account.LastLogin = now
+		login.Account, login.Epoch = account.ID, account.Epoch
+		identity = identityOf(account, login)
+		return errors.Join(tx.PutAccount(account), makeRoom(tx, now), tx.PutLogin(login), a.record(tx, identity, p, e))
+	})
+	if err != nil {
+		return Identity{}, "", err
+	}
+	return identity, cookie, nil
+}
+
+// makeRoom forgets logins that are over and, when there are still too many, those that were not seen for longest.
+func makeRoom(tx *store.AccessTx, now time.Time) error {
+	logins, err := tx.Logins()
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(logins, func(x, y store.Login) int { return x.LastSeen.Compare(y.LastSeen) })
+	logins = slices.DeleteFunc(logins, func(l store.Login) bool {
+		if alive(l, now) {
+			return false
+		}
+		err = cmp.Or(err, tx.DeleteLogin(l.Sum))
+		return true
+	})
+	for _, l := range logins[:max(0, len(logins)-maxLogins+1)] {
+		err = cmp.Or(err, tx.DeleteLogin(l.Sum))
+	}
+	return err
+}
+
+// alive tells whether a login is inside its times. What was written under a clock far ahead of this one is over: the
+// time since then is not known.
+func alive(l store.Login, now time.Time) bool {
+	idle, age := now.Sub(l.LastSeen), now.Sub(l.Created)
+	return idle <= idleTime && age <= absoluteTime && idle >= -clockSlack && age >= -clockSlack
+}
+
+func identityOf(account store.Account, l store.Login) Identity {
+	return Identity{
+		Name: account.Name, Role: Role(account.Role), Way: ByLogin, LoginID: l.ID, Proved: l.Proved,
+		SecondFactor: account.TOTP != nil || len(account.Passkeys) > 0,
+	}
+}
+
+// ByCookie is who has the cookie with this secret. ErrNotFound: nobody, or it is over (30 minutes without a call, 12
+// hours in all, revoked, or the account has changed).
+func (a *Access) ByCookie(secret string, p Peer) (Identity, error) {
+	var login store.Login
+	var account store.Account
+	now := a.now().UTC()
+	err := a.store.ViewAccess(func(tx *store.AccessTx) (err error) {
+		login, account, err = current(tx, store.SumOf(secret), now)
+		return err
+	})
+	if err != nil {
+		return Identity{}, fmt.Errorf("login: %w", err)
+	}
+	if seen := now.Sub(login.LastSeen); seen >= touchTime || seen < 0 {
+		a.touch(login.Sum, p, now)
+	}
+	return identityOf(account, login), nil
+}
+
+// current is a login that is not over, with its account.
+func current(tx *store.AccessTx, sum store.Sum, now time.Time) (store.Login, store.Account, error) {
+	login, err := tx.Login(sum)
+	if err != nil {
+		return login, store.Account{}, err
+	}
+	account, err := tx.AccountByID(login.Account)
+	if err == nil && (account.Epoch != login.Epoch || !alive(login, now)) {
+		err = ErrNotFound
+	}
+	return login, account, err
+}
+
+// touch notes that a login was seen. A disk that is full must not keep an operator out, so it only logs.
+func (a *Access) touch(sum store.Sum, p Peer, now time.Time) {
+	err := a.store.UpdateAccess(func(tx *store.AccessTx) error {
+		login, _, err := current(tx, sum, now)
+		if err != nil {
+			return err
+		}
+		login.LastSeen, login.Addr = now, p.Addr.Unmap()
+		return tx.PutLogin(login)
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		a.log.Warn("note that a login was seen", "err", err)
+	}
+}
+
+// Prove asks a login for its password, and second factor, again. It returns a new cookie, which replaces the old one at
+// once. The errors are those of Login, and ErrNoLogin.
+func (a *Access) Prove(ctx context.Context, by Identity, p Peer, password, second string) (string, error) {
+	if by.Way != ByLogin {
+		return "", ErrNoLogin
+	}
+	try, err := a.attempts.admit(p.Addr, by.Name)
+	if err != nil {
+		return "", err
+	}
+	account, err := a.checkPassword(ctx, by.Name, password, second)
+	if err != nil {
+		return "", a.settle(try, p, "prove-failed", by.Name, err)
+	}
+	cookie := newSecret()
+	err = a.store.UpdateAccess(func(tx *store.AccessTx) error {
+		now, err := unchanged(tx, account)
+		if err != nil {
+			return err
+		}
+		how, err := useSecond(&now, second, a.now())
+		if err != nil {
+			return err
+		}
+		if how != "" {
+			err = tx.PutAccount(now)
+		}
+		return errors.Join(err, a.renew(tx, by, now.ID, cookie), a.record(tx, by, p, event{"prove", by.Name, how}))
+	})
+	if err = a.settle(try, p, "prove-failed", by.Name, err); err != nil {
+		return "", err
+	}
+	return cookie, nil
+}
+
+// renew gives a login that was just proved another cookie.
+func (a *Access) renew(tx *store.AccessTx, by Identity, account, cookie string) error {
+	login, err := loginByID(tx, by.LoginID)
+	if err != nil {
+		return err
+	}
+	now := a.now().UTC()
+	login, owner, err := current(tx, login.Sum, now)
+	if err != nil {
+		return err
+	}
+	if owner.ID != account {
+		return ErrNotFound
+	}
+	old := login.Sum
+	login.Sum, login.Proved, login.LastSeen = store.SumOf(cookie), now, now
+	return errors.Join(tx.DeleteLogin(old), tx.PutLogin(login))
+}
+
+func loginByID(tx *store.AccessTx, id string) (store.Login, error) {
+	logins, err := tx.Logins()
+	if err != nil {
+		return store.Login{}, err
+	}
+	i := slices.IndexFunc(logins, func(l store.Login) bool { return l.ID == id })
+	if i < 0 {
+		return store.Login{}, ErrNotFound
+	}
+	return logins[i], nil
+}
+
+// Logout ends the login of i. One that is over already is no error.
+func (a *Access) Logout(i Identity) error {
+	if i.Way != ByLogin {
+		return ErrNoLogin
+	}
+	err := a.store.UpdateAccess(func(tx *store.AccessTx) error {
+		login, err := loginByID(tx, i.LoginID)
+		if err != nil {
+			return err
+		}
+		return errors.Join(tx.DeleteLogin(login.Sum), a.record(tx, i, Peer{Addr: login.Addr}, event{"logout", i.Name, ""}))
+	})
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
