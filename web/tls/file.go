@@ -7,15 +7,15 @@ import (
 	"path/filepath"
 )
 
-// writeFile writes a file as a whole or not at all, also when the power fails. Its mode is 0600, as most hold a key.
-func writeFile(path string, content []byte) error {
+// writeFile writes a file as a whole or not at all, also when the power fails.
+func writeFile(path string, content []byte, mode os.FileMode) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-") // made with the mode 0600
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	_, err = f.Write(content)
 	if err == nil {
-		err = f.Sync()
+		err = errors.Join(f.Chmod(mode), f.Sync())
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
@@ -38,7 +38,10 @@ func removeFile(path string) error {
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
+		return fmt.Errorf("sync directory: %w", err)
 	}
-	return errors.Join(wrapped(d.Sync(), "sync %s", dir), d.Close())
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	return nil
 }

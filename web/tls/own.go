@@ -43,7 +43,7 @@ func (c *Certificates) SetOwn(chainPEM, keyPEM []byte) error {
 	}
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	if err := writeFile(filepath.Join(c.dir, ownFile), content); err != nil {
+	if err := writeFile(filepath.Join(c.dir, ownFile), content, 0o600); err != nil {
 		return fmt.Errorf("keep the certificate: %w", err)
 	}
 	c.putOwn(p)

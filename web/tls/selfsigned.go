@@ -71,7 +71,7 @@ func makeKey(path string) ([]byte, error) {
 		return nil, err
 	}
 	content := encode("PRIVATE KEY", der)
-	return content, writeFile(path, content)
+	return content, writeFile(path, content, 0o600)
 }
 
 // Refresh issues the self-signed certificate anew, with the key it has, when it lacks an address of the box, when its
@@ -131,15 +131,14 @@ func (c *Certificates) issue(keyPEM []byte, names []string) error {
 	if err != nil {
 		return fmt.Errorf("make certificate: %w", err)
 	}
-	path := filepath.Join(c.dir, CertificateFile)
-	if err := writeFile(path, content); err != nil {
+	if err := writeFile(filepath.Join(c.dir, CertificateFile), content, 0o644); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	c.self = p
 	c.mu.Unlock()
 	c.log.Info("self-signed certificate issued", "fingerprint", p.fingerprint)
-	return wrapped(os.Chmod(path, 0o644), "let others read the certificate") //nolint:gosec // it is public
+	return nil
 }
 
 func (c *Certificates) template(names []string) (*x509.Certificate, error) {

@@ -20,7 +20,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -177,12 +176,4 @@ func (c *Certificates) Trusted(serverName string) bool {
 	defer c.mu.Unlock()
 	c.trusted[p.fingerprint] = trusted // a handful a year
 	return trusted
-}
-
-// wrapped says what was done when an error came up, and nothing when none did.
-func wrapped(err error, format string, args ...any) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf(format+": %w", append(args, err)...)
 }
