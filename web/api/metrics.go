@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"breakwater/appliance/control"
 	"breakwater/appliance/status"
 )
 
@@ -21,11 +20,11 @@ const scrapeWait = 8 * time.Second
 // resets no counter.
 func (a *API) Metrics() echo.HandlerFunc {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collector{a.Control})
+	registry.MustRegister(collector{a})
 	return echo.WrapHandler(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 }
 
-type collector struct{ control *control.Control }
+type collector struct{ api *API }
 
 // metric is one line of the table below.
 type metric struct {
@@ -53,6 +52,8 @@ var (
 	closes    = counter("closes_total", "Sessions and flows that ended, and connections and datagrams that were dropped.", "reason", "code", "protocol")
 	events    = counter("events_sent_total", "Events sent to readers of the event stream.")
 	eventLost = counter("events_lost_total", "Events that a reader of the event stream was too slow for.")
+	bans      = gauge("bans", "Bans in force.")
+	logins    = gauge("logins", "Browsers that are logged in.")
 
 	sessions       = gauge("sessions", "TCP sessions that are open.", "service")
 	flows          = gauge("flows", "UDP flows that are alive.", "service")
@@ -60,6 +61,11 @@ var (
 	flowsOpened    = counter("flows_opened_total", "UDP flows opened.", "service")
 	bytes          = counter("payload_bytes_total", "Payload passed on, without PROXY headers.", "service", "to")
 	datagrams      = counter("datagrams_total", "UDP datagrams passed on.", "service", "to")
+
+	interfaceUp      = gauge("interface_up", "Whether the network interface has a carrier.", "interface")
+	interfaceBytes   = counter("interface_bytes_total", "Bytes on the network interface.", "interface", "direction")
+	interfacePackets = counter("interface_packets_total", "Packets on the network interface.", "interface", "direction")
+	interfaceDrops   = counter("interface_drops_total", "Packets that the kernel dropped at the network interface.", "interface", "direction")
 
 	poolPanic      = gauge("pool_panic", "Whether every origin of the pool is down, so that all are used.", "pool")
 	originUp       = gauge("origin_up", "Whether the origin is up.", "pool", "origin", "address")
@@ -77,7 +83,7 @@ func (collector) Describe(chan<- *prometheus.Desc) {}
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeWait)
 	defer cancel()
-	s, err := c.control.Status(ctx)
+	s, err := c.api.Control.Status(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(revision.desc, err)
 		return
@@ -90,6 +96,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range s.Conditions {
 		w.put(condition, 1, c.Code, c.Subject, string(c.Severity))
 	}
+	w.people(c.api)
 	if s.Edge == nil {
 		w.put(info, 1, s.Version, "")
 		return
@@ -113,7 +120,29 @@ func (w writer) put(m metric, value float64, labels ...string) {
 	w.ch <- prometheus.MustNewConstMetric(m.desc, m.kind, value, labels...)
 }
 
+// people leaves out what cannot be read: it must not cost the rest of the scrape.
+func (w writer) people(a *API) {
+	if banned, err := a.Control.Bans(); err == nil {
+		w.put(bans, float64(len(banned)))
+	}
+	if open, err := a.Access.Logins(); err == nil {
+		w.put(logins, float64(len(open)))
+	}
+}
+
+func (w writer) interfaces(all []status.Interface) {
+	for _, i := range all {
+		w.put(interfaceUp, truth(i.Up && i.Running), i.Name)
+		for direction, count := range map[string]status.Counters{"receive": i.Rx, "transmit": i.Tx} {
+			w.put(interfaceBytes, float64(count.Bytes), i.Name, direction)
+			w.put(interfacePackets, float64(count.Packets), i.Name, direction)
+			w.put(interfaceDrops, float64(count.Drops), i.Name, direction)
+		}
+	}
+}
+
 func (w writer) edge(e status.Edge) {
+	w.interfaces(e.Interfaces)
 	w.put(started, float64(e.Started.UnixMilli())/1000)
 	w.put(repairs, float64(e.Steering.Repairs))
 	w.put(events, float64(e.Events.Sent))

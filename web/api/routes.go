@@ -85,6 +85,7 @@ func (a *API) Routes() []sitemap.Route {
 		{Method: get, Path: v1 + "/audit/check", Needs: access.Audit, Handle: a.CheckAudit},
 		{Method: get, Path: v1 + "/audit/download", Needs: access.Audit, Handle: a.DownloadAudit},
 
+		{Method: get, Path: v1 + "/presets", Needs: access.View, Handle: a.ListPresets},
 		{Method: get, Path: v1 + "/certificates", Needs: access.View, Handle: a.ListCertificates},
 		{Method: put, Path: v1 + "/certificates/own", Needs: access.Administer, Danger: danger, Handle: a.PutCertificate},
 		{Method: remove, Path: v1 + "/certificates/own", Needs: access.Administer, Danger: danger, Handle: a.DeleteCertificate},

@@ -1,0 +1,303 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"breakwater/appliance/access"
+	"breakwater/appliance/control"
+	"breakwater/appliance/health"
+	"breakwater/appliance/plan"
+	"breakwater/appliance/settings"
+	"breakwater/appliance/status"
+	"breakwater/web/api"
+	"breakwater/web/tls"
+)
+
+// document is openapi.json, with a compiler for its schemas.
+type document struct {
+	paths    map[string]map[string]operation
+	schemas  map[string]any
+	compiler *jsonschema.Compiler
+}
+
+type operation struct {
+	OperationID string   `json:"operationId"`
+	Permission  string   `json:"x-permission"`
+	Danger      bool     `json:"x-danger"`
+	Problems    []string `json:"x-problems"`
+	Parameters  []struct{ Name, In string }
+	RequestBody *struct{ Content map[string]any }
+	Responses   map[string]struct {
+		Content map[string]struct{ Schema map[string]any }
+	}
+}
+
+const documentURL = "https://box.example/openapi.json"
+
+// readDocument reads openapi.json. Its schemas are made strict: what they do not name is refused, so that no answer has
+// a field that nobody described.
+func readDocument(t testing.TB) *document {
+	t.Helper()
+	data, err := os.ReadFile("openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Paths      map[string]map[string]operation
+		Components struct{ Schemas map[string]any }
+	}
+	if err := json.Unmarshal(data, &d); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	strict(whole)
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.AssertFormat()
+	if err := c.AddResource(documentURL, whole); err != nil {
+		t.Fatal(err)
+	}
+	return &document{d.Paths, d.Components.Schemas, c}
+}
+
+func strict(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		_, properties := v["properties"].(map[string]any)
+		if _, said := v["additionalProperties"]; properties && !said && v["type"] == "object" {
+			v["additionalProperties"] = false
+		}
+		for _, each := range v {
+			strict(each)
+		}
+	case []any:
+		for _, each := range v {
+			strict(each)
+		}
+	}
+}
+
+// schema compiles what is at a JSON pointer (RFC 6901) of the document.
+func (d *document) schema(t testing.TB, keys ...string) *jsonschema.Schema {
+	t.Helper()
+	pointer := "#"
+	for _, key := range keys {
+		pointer += "/" + strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(key)
+	}
+	s, err := d.compiler.Compile(documentURL + pointer)
+	if err != nil {
+		t.Fatalf("schema %s: %v", pointer, err)
+	}
+	return s
+}
+
+func validate(t testing.TB, s *jsonschema.Schema, what string, data []byte) {
+	t.Helper()
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err == nil {
+		err = s.Validate(value)
+	}
+	if err != nil {
+		t.Errorf("%s is not as its schema says: %v\n%.2000s", what, err, data)
+	}
+}
+
+// parameter is how Echo writes a place in a path.
+var parameter = regexp.MustCompile(`:(\w+)`)
+
+func TestDocumentAndRoutesAgree(t *testing.T) {
+	d := readDocument(t)
+	type row struct {
+		Permission string
+		Danger     bool
+	}
+	documented, routed := map[string]row{}, map[string]row{}
+	for path, methods := range d.paths {
+		for method, o := range methods {
+			documented[strings.ToUpper(method)+" "+path] = row{o.Permission, o.Danger}
+		}
+	}
+	for _, r := range (&api.API{}).Routes() {
+		routed[r.Method+" "+parameter.ReplaceAllString(r.Path, "{$1}")] = row{words[r.Needs], r.Danger}
+	}
+	if diff := cmp.Diff(routed, documented); diff != "" {
+		t.Errorf("routes (-) and document (+) differ:\n%s", diff)
+	}
+}
+
+var words = map[access.Permission]string{access.Public: "public", access.Own: "own", access.View: "view", access.Operate: "operate",
+	access.Change: "change", access.Administer: "administer", access.Audit: "audit", access.LocalOnly: "local"}
+
+func TestOperationsAreDescribed(t *testing.T) {
+	d := readDocument(t)
+	seen := map[string]string{}
+	for path, methods := range d.paths {
+		for method, o := range methods {
+			at := method + " " + path
+			if other, twice := seen[o.OperationID]; twice || o.OperationID == "" {
+				t.Errorf("%s: its operationId %q is that of %s", at, o.OperationID, other)
+			}
+			seen[o.OperationID] = at
+			if _, ok := o.Responses["default"]; !ok {
+				t.Errorf("%s describes no problem", at)
+			}
+			if method == "get" && o.RequestBody != nil || (method == "put") != (o.RequestBody != nil) && method == "put" {
+				t.Errorf("%s: has it a body?", at)
+			}
+			var inPath []string
+			for _, p := range o.Parameters {
+				if p.In == "path" {
+					inPath = append(inPath, "{"+p.Name+"}")
+				}
+			}
+			if got := regexp.MustCompile(`\{\w+\}`).FindAllString(path, -1); !slices.Equal(got, inPath) {
+				t.Errorf("%s: the path has %v, the parameters are %v", at, got, inPath)
+			}
+		}
+	}
+}
+
+// TestSchemasCompile also validates the examples that stand in them, and every reference.
+func TestSchemasCompile(t *testing.T) {
+	d := readDocument(t)
+	for name, content := range d.schemas {
+		s := d.schema(t, "components", "schemas", name)
+		examples, _ := content.(map[string]any)["examples"].([]any)
+		for _, e := range examples {
+			data, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			validate(t, s, "an example of "+name, data)
+		}
+	}
+	used := map[string]bool{}
+	for path, methods := range d.paths {
+		for method, o := range methods {
+			for code, r := range o.Responses {
+				for kind := range r.Content {
+					d.schema(t, "paths", path, method, "responses", code, "content", kind, "schema")
+				}
+			}
+			if o.RequestBody != nil {
+				d.schema(t, "paths", path, method, "requestBody", "content", "application/json", "schema")
+			}
+		}
+	}
+	data, err := os.ReadFile("openapi.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`"#/components/(\w+)/(\w+)"`).FindAllStringSubmatch(string(data), -1) {
+		used[m[2]] = true
+		if m[1] == "schemas" && d.schemas[m[2]] == nil {
+			t.Errorf("there is no schema %s", m[2])
+		}
+	}
+	for name := range d.schemas {
+		if !used[name] {
+			t.Errorf("nothing refers to the schema %s", name)
+		}
+	}
+}
+
+// TestSchemasHaveTheFieldsOfTheirTypes finds fields that no answer of a test happens to have.
+func TestSchemasHaveTheFieldsOfTheirTypes(t *testing.T) {
+	d := readDocument(t)
+	for name, v := range map[string]any{
+		"Problem": api.Problem{}, "FieldProblem": settings.Problem{}, "Change": settings.Change{}, "Changes": api.Changes{}, "Pending": control.Pending{},
+		"Result": control.Result{}, "Revision": control.Revision{},
+		"Settings": settings.Settings{}, "SettingsEdge": settings.Edge{}, "SettingsManagement": settings.Management{}, "SettingsACME": settings.ACME{},
+		"SettingsDNS": settings.DNS{}, "SettingsLimits": settings.Limits{}, "SettingsPool": settings.Pool{}, "SettingsHealth": settings.Health{},
+		"SettingsOrigin": settings.Origin{}, "SettingsService": settings.Service{}, "SettingsTimeouts": settings.Timeouts{},
+		"SettingsServiceLimits": settings.ServiceLimits{}, "Preset": settings.Preset{}, "Probe": settings.Probe{},
+		"Condition": health.Condition{}, "Status": control.Status{}, "EdgeStatus": status.Edge{}, "ServiceStatus": status.Service{},
+		"ReasonCounter": status.ReasonCounter{}, "PoolStatus": status.Pool{}, "OriginStatus": status.Origin{}, "SteeringStatus": status.Steering{},
+		"Limits": plan.Limits{}, "EventCounters": status.EventCounters{}, "Interface": status.Interface{}, "Counters": status.Counters{},
+		"Session": status.Session{}, "SessionList": status.SessionList{}, "Event": status.Event{}, "Live": api.Live{}, "LivePending": api.LivePending{},
+		"Samples": api.Samples{}, "LogLine": control.LogLine{}, "Ban": control.Ban{}, "BanRequest": api.BanRequest{}, "OriginChange": control.OriginChange{},
+		"TryRequest": control.TryRequest{}, "Trial": status.Trial{}, "OriginTrial": control.OriginTrial{}, "Trials": api.Trials{},
+		"Passkey": access.Passkey{}, "Account": access.Account{}, "Me": api.Me{}, "Login": access.LoginInfo{}, "Token": access.Token{},
+		"NewToken": api.NewToken{}, "TokenRequest": api.TokenRequest{}, "TOTP": api.TOTP{}, "RecoveryCodes": api.RecoveryCodes{},
+		"AuditEntry": access.AuditEntry{}, "AuditCheck": api.AuditCheck{}, "Certificate": tls.Certificate{}, "Setup": api.Setup{},
+	} {
+		schema, _ := d.schemas[name].(map[string]any)
+		properties, _ := schema["properties"].(map[string]any)
+		got := slices.Sorted(maps.Keys(properties))
+		all, optional := jsonFields(reflect.TypeOf(v))
+		if diff := cmp.Diff(slices.Sorted(slices.Values(all)), got); diff != "" {
+			t.Errorf("%s: fields of the type (-) and of the schema (+) differ:\n%s", name, diff)
+		}
+		required, _ := schema["required"].([]any)
+		for _, field := range optional {
+			if slices.Contains(required, any(field)) {
+				t.Errorf("%s.%s can be left out, and the schema requires it", name, field)
+			}
+		}
+	}
+}
+
+// jsonFields are the names that encoding/json gives the fields of a type, and those of them that can be left out.
+func jsonFields(t reflect.Type) (all, optional []string) {
+	for _, f := range reflect.VisibleFields(t) {
+		name, options, tagged := strings.Cut(f.Tag.Get("json"), ",")
+		if !f.IsExported() || f.Anonymous || name == "-" || len(f.Index) > 1 && slices.Contains(all, name) {
+			continue
+		}
+		if name == "" {
+			name = f.Name
+		}
+		all = append(all, name)
+		if tagged && strings.HasPrefix(options, "omit") {
+			optional = append(optional, name)
+		}
+	}
+	return all, optional
+}
+
+func TestReasonsAndRolesAreAllDescribed(t *testing.T) {
+	d := readDocument(t)
+	var reasons, numbers []string
+	for r := range status.ReasonCount {
+		reasons = append(reasons, r.String())
+		numbers = append(numbers, r.String()+" "+strconv.Itoa(r.Code()))
+	}
+	if diff := cmp.Diff(reasons, enum(d, "Reason")); diff != "" {
+		t.Errorf("reasons (-) and document (+) differ:\n%s", diff)
+	}
+	if said, _ := d.schemas["Reason"].(map[string]any)["description"].(string); !strings.Contains(said, strings.Join(numbers, ", ")) {
+		t.Errorf("the numbers of the reasons are described as %s, want %s", said, strings.Join(numbers, ", "))
+	}
+	var roles []string
+	for _, r := range access.Roles() {
+		roles = append(roles, string(r))
+	}
+	if diff := cmp.Diff(roles, enum(d, "Role")); diff != "" {
+		t.Errorf("roles (-) and document (+) differ:\n%s", diff)
+	}
+}
+
+func enum(d *document, name string) (values []string) {
+	schema, _ := d.schemas[name].(map[string]any)
+	list, _ := schema["enum"].([]any)
+	for _, v := range list {
+		text, _ := v.(string)
+		values = append(values, text)
+	}
+	return values
+}
