@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -161,21 +162,25 @@ func tryConnection(ctx context.Context, trial *status.Trial, t plan.Try) {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
 	defer stop()
-	if first := append(trial.HeaderSent[:len(trial.HeaderSent):len(trial.HeaderSent)], t.Send...); len(first) > 0 || t.Network == plan.UDP {
+	if first := append(slices.Clip(trial.HeaderSent), t.Send...); len(first) > 0 || t.Network == plan.UDP {
 		if _, err := conn.Write(first); err != nil {
 			fail(trial, err)
 			return
 		}
 	}
-	hear(conn, trial, t, began)
+	hear(ctx, conn, trial, t, began)
 }
 
 // hear takes what the origin says until it is silent for long enough, or has said enough.
-func hear(conn net.Conn, trial *status.Trial, t plan.Try, began time.Time) {
+func hear(ctx context.Context, conn net.Conn, trial *status.Trial, t plan.Try, began time.Time) {
 	answer := make([]byte, maxReceived)
 	wait := tryWait(t)
 	for {
-		if err := conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		until := time.Now().Add(wait)
+		if end, ok := ctx.Deadline(); ok && end.Before(until) {
+			until = end
+		}
+		if err := conn.SetReadDeadline(until); err != nil {
 			fail(trial, err)
 			return
 		}

@@ -18,10 +18,9 @@ type Try struct {
 	Wait   int            `json:"wait,omitempty"`  // ms to wait for an answer; 0: DefaultTryWait
 }
 
+// The bounds of a Try.
 const (
-	// MaxTrySend bounds what a Try sends behind the header, in bytes: a datagram without fragments.
-	MaxTrySend = 1200
-	// MaxTryTime bounds a Try as a whole, and DefaultTryWait is how long it waits for an answer.
+	MaxTrySend     = 1200 // bytes behind the header: a datagram without fragments
 	MaxTryTime     = 5 * time.Second
-	DefaultTryWait = time.Second
+	DefaultTryWait = time.Second // for an answer
 )
