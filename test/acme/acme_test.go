@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,11 +22,16 @@ import (
 	"breakwater/web/tls"
 )
 
+// home is where the operator sits.
+var home = netip.MustParseAddr("127.0.0.9")
+
 // patience is how long to wait for an authority, which asks again after a second.
 const patience = 30 * time.Second
 
 // box serves the certificates in dir on the port that the authorities connect to, until the returned function is
 // called, which is at the end of the test at the latest.
+//
+// The management network is home alone, and the authorities are strangers to it, as they are to a real box.
 func box(t *testing.T, dir string) (*tls.Certificates, func()) {
 	t.Helper()
 	c, err := tls.Open(dir, slog.New(slog.DiscardHandler))
@@ -42,7 +48,8 @@ func box(t *testing.T, dir string) (*tls.Certificates, func()) {
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(cryptotls.NewListener(tls.Limit(l, tls.LimitOptions{}), c.Config())) }()
+	limits := tls.LimitOptions{Checking: c.Checking, Allow: func(a netip.Addr) bool { return a == home }}
+	go func() { ended <- server.Serve(cryptotls.NewListener(tls.Limit(l, limits), c.Config())) }()
 	closed := false
 	stop := func() {
 		if closed {
@@ -59,10 +66,17 @@ func box(t *testing.T, dir string) (*tls.Certificates, func()) {
 	return c, stop
 }
 
+// dial opens TLS to the box from an address.
+func dial(from netip.Addr, name string, protocols ...string) (*cryptotls.Conn, error) {
+	d := net.Dialer{Timeout: patience, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	return cryptotls.DialWithDialer(&d, "tcp", fmt.Sprintf("127.0.0.1:%d", shared.port),
+		&cryptotls.Config{ServerName: name, InsecureSkipVerify: true, NextProtos: protocols})
+}
+
 // shown is the fingerprint of what a browser gets under a name, and whether it accepts it.
 func shown(t *testing.T, name string) (fingerprint string, accepted bool) {
 	t.Helper()
-	conn, err := cryptotls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", shared.port), &cryptotls.Config{ServerName: name, InsecureSkipVerify: true})
+	conn, err := dial(home, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +134,13 @@ func TestACertificateIsObtainedKeptAndGivenUp(t *testing.T) {
 	}
 	if got, _ := shown(t, "localhost"); got != c.Fingerprint() {
 		t.Errorf("%s is shown for a name it does not have", got)
+	}
+	if c.Checking() {
+		t.Error("strangers are let in after the check")
+	}
+	if conn, err := dial(netip.MustParseAddr("127.0.0.1"), name); err == nil {
+		_ = conn.Close()
+		t.Error("the page is open to strangers")
 	}
 	if !c.Trusted(name) || c.Trusted("localhost") || c.Trusted("127.0.0.1") {
 		t.Errorf("trusted: %v, as localhost %v", c.Trusted(name), c.Trusted("localhost"))
@@ -219,8 +240,7 @@ func TestTheCheckIsNoPage(t *testing.T) {
 	set(t, c, shared.lasting.directory, "box.example.test")
 	wait(t, c, "certificate", func() bool { return of(c, "box.example.test").InUse })
 	for _, name := range []string{"box.example.test", "../../etc/passwd", "localhost"} {
-		conn, err := cryptotls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", shared.port),
-			&cryptotls.Config{ServerName: name, InsecureSkipVerify: true, NextProtos: []string{"acme-tls/1"}})
+		conn, err := dial(home, name, "acme-tls/1")
 		if err == nil {
 			_ = conn.Close()
 			t.Errorf("a check of %q that nobody asked for is answered", name)

@@ -25,6 +25,8 @@ const (
 	// solverPort is where certmagic listens on 127.0.0.1 while a name is checked. It insists on a listener of its own;
 	// authorities reach ours, and nobody needs this one.
 	solverPort = 61443
+	// maxCheck is how long after its begin an attempt is taken to be over, whether or not its end was heard of.
+	maxCheck = 10 * time.Minute
 	// retryWait is how long to wait when certmagic gives up, which it does for faults of the box such as a full disk.
 	// Refusals of the authority it retries by itself, after 1 minute at first and then ever more slowly.
 	retryWait = 10 * time.Minute
@@ -44,12 +46,14 @@ type authority struct {
 	ended  sync.WaitGroup
 
 	mu       sync.Mutex
-	problems map[string]string // by name: what the last attempt came to, when it came to nothing
-	pairs    map[string]*pair  // by name: the last that was served
+	problems map[string]string    // by name: what the last attempt came to, when it came to nothing
+	pairs    map[string]*pair     // by name: the last that was served
+	attempts map[string]time.Time // by name: when the attempt that goes on began
 }
 
 // SetACME gets certificates for the names from the directory, a URL, in the background; with no directory it stops to.
-// The email address, which may be empty, is told to the authority. Asked for what is already so, it does nothing.
+// The email address is told to the authority; without one it is the last that was given, as certmagic remembers it.
+// Asked for what is already so, it does nothing.
 //
 // Names are proven by TLS-ALPN-01 (RFC 8737) alone: the authority connects to port 443 of the name, and that must lead
 // to a listener that serves Config. What fails is a condition, and the other certificates are served meanwhile.
@@ -95,7 +99,7 @@ func openAuthority(dir string, log *slog.Logger, names []string, email, director
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &authority{
 		names: names, email: email, directory: directory, log: log,
-		cancel: cancel, problems: make(map[string]string), pairs: make(map[string]*pair),
+		cancel: cancel, problems: make(map[string]string), pairs: make(map[string]*pair), attempts: make(map[string]time.Time),
 	}
 	quiet := zap.NewNop() // what matters comes as an event
 	a.cache = certmagic.NewCache(certmagic.CacheOptions{
@@ -166,10 +170,14 @@ func (a *authority) obtain(ctx context.Context, name string) error {
 	return err
 }
 
-// event hears of certmagic how each attempt ended.
+// event hears of certmagic how each attempt goes.
 func (a *authority) event(_ context.Context, event string, data map[string]any) error {
 	name, _ := data["identifier"].(string)
 	switch event {
+	case "cert_obtaining":
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.attempts[name] = time.Now()
 	case "cert_failed":
 		err, _ := data["error"].(error)
 		a.failed(name, err)
@@ -177,9 +185,25 @@ func (a *authority) event(_ context.Context, event string, data map[string]any) 
 		a.log.Info("certificate obtained by ACME", "name", name)
 		a.mu.Lock()
 		defer a.mu.Unlock()
+		delete(a.attempts, name)
 		delete(a.problems, name)
 	}
 	return nil
+}
+
+// checking tells whether an attempt goes on, and with it perhaps a check.
+func (a *authority) checking(now time.Time) bool {
+	if a == nil {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, began := range a.attempts {
+		if now.Sub(began) < maxCheck {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *authority) failed(name string, err error) {
@@ -190,6 +214,7 @@ func (a *authority) failed(name string, err error) {
 	a.log.Warn("no certificate by ACME", "name", name, "err", text)
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	delete(a.attempts, name)
 	a.problems[name] = text
 }
 

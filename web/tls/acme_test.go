@@ -93,7 +93,7 @@ func TestPrintable(t *testing.T) {
 		{"lines and colours", "a\r\n\x1b[31mb", "a   [31mb"},
 		{"direction", "a\u202eb", "a b"},
 		{"not UTF-8", "a\xffb", "a?b"},
-		{"long", strings.Repeat("é", 300), strings.Repeat("é", 200) + "…"},
+		{"long", strings.Repeat("é", 400), strings.Repeat("é", 300) + "…"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -241,7 +241,7 @@ func subject(c *x509.Certificate) string {
 
 // printable is text from a stranger on one line of bounded length.
 func printable(text string) string {
-	const longest = 200
+	const longest = 300 // characters
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' ' // also what turns the direction of writing

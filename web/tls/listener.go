@@ -11,6 +11,8 @@ import (
 const (
 	defaultTotal   = 512
 	defaultPerPeer = 32
+	// maxStrangers bounds those that are in for a check: an authority looks from a few places at a time.
+	maxStrangers = 16
 )
 
 // LimitOptions are what Limit holds connections to.
@@ -18,6 +20,10 @@ type LimitOptions struct {
 	Total   int                   // open at a time; zero: 512
 	PerPeer int                   // of them from one address; zero: 32
 	Allow   func(netip.Addr) bool // whether a peer may connect at all, asked each time; nil: everybody
+	// Checking tells whether an authority may be looking now. Authorities connect from addresses that they keep to
+	// themselves, so meanwhile peers that Allow refuses are let in, and Certificates.Config ends what they begin unless
+	// it is such a check. Nil: never.
+	Checking func() bool
 }
 
 // Refusals counts connections that were closed as they came, by reason.
@@ -33,9 +39,10 @@ type Listener struct {
 	options                   LimitOptions
 	forbidden, perPeer, total atomic.Uint64
 
-	mu    sync.Mutex
-	open  int
-	peers map[netip.Addr]int // of those with an open connection
+	mu        sync.Mutex
+	open      int
+	strangers int                // of open: those that Allow refuses
+	peers     map[netip.Addr]int // of those with an open connection
 }
 
 // Limit bounds the connections of l. It says nothing about how long one may last: that is for http.Server, whose
@@ -59,12 +66,13 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		peer := peerOf(conn)
-		if refused := l.admit(peer); refused != nil {
+		stranger := l.options.Allow != nil && !l.options.Allow(peer)
+		if refused := l.admit(peer, stranger); refused != nil {
 			refused.Add(1)
 			drop(conn)
 			continue
 		}
-		return &limitedConn{Conn: conn, release: sync.OnceFunc(func() { l.release(peer) })}, nil
+		return &limitedConn{Conn: conn, stranger: stranger, release: sync.OnceFunc(func() { l.release(peer, stranger) })}, nil
 	}
 }
 
@@ -81,13 +89,15 @@ func (l *Listener) Open() int {
 }
 
 // admit counts a connection in, or returns the counter of what it is refused for.
-func (l *Listener) admit(peer netip.Addr) *atomic.Uint64 {
-	if l.options.Allow != nil && !l.options.Allow(peer) {
+func (l *Listener) admit(peer netip.Addr, stranger bool) *atomic.Uint64 {
+	if stranger && (l.options.Checking == nil || !l.options.Checking()) {
 		return &l.forbidden
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
+	case stranger && l.strangers >= maxStrangers:
+		return &l.forbidden
 	case l.peers[peer] >= l.options.PerPeer:
 		return &l.perPeer
 	case l.open >= l.options.Total:
@@ -95,13 +105,19 @@ func (l *Listener) admit(peer netip.Addr) *atomic.Uint64 {
 	}
 	l.open++
 	l.peers[peer]++
+	if stranger {
+		l.strangers++
+	}
 	return nil
 }
 
-func (l *Listener) release(peer netip.Addr) {
+func (l *Listener) release(peer netip.Addr, stranger bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open--
+	if stranger {
+		l.strangers--
+	}
 	if l.peers[peer]--; l.peers[peer] == 0 {
 		delete(l.peers, peer)
 	}
@@ -110,7 +126,8 @@ func (l *Listener) release(peer netip.Addr) {
 // limitedConn gives its place back when it is closed, however often that is done.
 type limitedConn struct {
 	net.Conn
-	release func()
+	stranger bool // in for an authority's check only
+	release  func()
 }
 
 func (c *limitedConn) Close() error {

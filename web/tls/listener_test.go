@@ -38,7 +38,7 @@ func servePage(t *testing.T, o LimitOptions) *page {
 	p := &page{Limit(l, o), c, l.Addr().String()}
 	server := &http.Server{
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }),
-		ReadHeaderTimeout: time.Second,
+		ReadHeaderTimeout: 3 * time.Second,
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
 	ended := make(chan error)
@@ -143,6 +143,7 @@ func TestAnUploadIsServedAtOnce(t *testing.T) {
 }
 
 func TestManyConnectionsOfOnePeer(t *testing.T) {
+	t.Parallel()
 	p := servePage(t, LimitOptions{Total: 12, PerPeer: 4})
 	for i := range 10 {
 		if in := p.knock(t, "127.0.0.2"); in != (i < 4) {
@@ -163,6 +164,7 @@ func TestManyConnectionsOfOnePeer(t *testing.T) {
 }
 
 func TestManyConnectionsOfAll(t *testing.T) {
+	t.Parallel()
 	p := servePage(t, LimitOptions{Total: 4})
 	for i := range 8 {
 		if in := p.knock(t, fmt.Sprintf("127.0.1.%d", 1+i)); in != (i < 4) {
@@ -196,18 +198,43 @@ func TestOnlyThoseWhoMay(t *testing.T) {
 	}
 }
 
+// While an authority may be looking, strangers get as far as a handshake that is none of its checks.
+func TestStrangersAreInForAChecksSake(t *testing.T) {
+	t.Parallel()
+	var checking atomic.Bool
+	p := servePage(t, LimitOptions{Checking: checking.Load, Allow: func(a netip.Addr) bool { return a == netip.MustParseAddr("127.0.0.3") }})
+	if p.knock(t, "127.0.0.2") {
+		t.Error("a stranger is let in while nobody looks")
+	}
+	checking.Store(true)
+	if state, err := p.get(p.dial(t, "127.0.0.2"), ""); err == nil || state.HandshakeComplete {
+		t.Error("a stranger is shown the page")
+	}
+	for i := range maxStrangers + 2 {
+		if in := p.knock(t, fmt.Sprintf("127.0.1.%d", 1+i)); i >= maxStrangers && in {
+			t.Errorf("stranger %d is let in", i+1)
+		}
+	}
+	if _, err := p.get(p.dial(t, "127.0.0.3"), ""); err != nil {
+		t.Errorf("who may is not served: %v", err)
+	}
+	wait(t, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.strangers == 0 })
+}
+
 // One that sends a byte now and then gets no longer than one that sends nothing.
 func TestSlowHandshakesEnd(t *testing.T) {
+	t.Parallel()
 	p := servePage(t, LimitOptions{})
 	conn := p.dial(t, "127.0.0.2")
 	start := time.Now()
-	for _, b := range []byte{22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} {
+	hello := append([]byte{22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3}, make([]byte, 100)...) // the begin of a ClientHello
+	for _, b := range hello {
 		if _, err := conn.Write([]byte{b}); err != nil {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	if took := time.Since(start); took > 3*time.Second || p.Open() != 0 {
+	if took := time.Since(start); took > 6*time.Second || p.Open() != 0 {
 		t.Errorf("after %v %d connections are open", took, p.Open())
 	}
 }

@@ -4,7 +4,7 @@
 //	certificates, err := tls.Open("/var/lib/breakwater", log)
 //	defer certificates.Close()
 //	err = certificates.Refresh([]string{"box.example.org"})
-//	l = tls.Limit(l, tls.LimitOptions{Allow: management})
+//	l = tls.Limit(l, tls.LimitOptions{Allow: management, Checking: certificates.Checking})
 //	err = server.Serve(cryptotls.NewListener(l, certificates.Config()))
 //
 // There are at most three kinds at a time: the self-signed one, which is always there, the operator's own, and those
@@ -20,6 +20,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -83,10 +84,15 @@ func (c *Certificates) Config() *tls.Config {
 }
 
 // configFor answers an authority's check of a name. It is the only one that offers acme-tls/1 alone (RFC 8737 section
-// 3), so no browser ever sees that protocol. http.Server closes the connection after such a handshake.
+// 3), so no browser ever sees that protocol. http.Server closes the connection after such a handshake. Who is in for a
+// check only gets no further than this with anything else.
 func (c *Certificates) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	a := c.authority()
-	if a == nil || !slices.Equal(hello.SupportedProtos, []string{acmeProtocol}) {
+	check := a != nil && slices.Equal(hello.SupportedProtos, []string{acmeProtocol})
+	if conn, ok := hello.Conn.(*limitedConn); ok && conn.stranger && !check {
+		return nil, errors.New("the peer may not reach the page")
+	}
+	if !check {
 		return nil, nil
 	}
 	return &tls.Config{
@@ -94,10 +100,13 @@ func (c *Certificates) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error
 	}, nil
 }
 
+// Checking tells whether an authority may be looking at the box now, for LimitOptions.
+func (c *Certificates) Checking() bool { return c.authority().checking(c.now()) }
+
 // forHello chooses for a client. One that opens the page under an address sends no name (RFC 6066 section 3); it
 // means the address that it connected to.
 func (c *Certificates) forHello(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	name := strings.ToLower(hello.ServerName)
+	name := hello.ServerName
 	if name == "" && hello.Conn != nil {
 		if local, err := netip.ParseAddrPort(hello.Conn.LocalAddr().String()); err == nil {
 			name = local.Addr().Unmap().WithZone("").String()
@@ -123,6 +132,7 @@ func (c *Certificates) choose(name string) *pair {
 
 // covering are the certificates that have the name, without the self-signed one, the preferred first.
 func (c *Certificates) covering(name string) []*pair {
+	name = strings.ToLower(name)
 	c.mu.RLock()
 	own, a := c.own, c.acme
 	c.mu.RUnlock()
