@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"breakwater/test/lab"
-	webtls "breakwater/web/tls"
 	"breakwater/web/api"
+	webtls "breakwater/web/tls"
 )
 
 const (
@@ -188,6 +188,9 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
+	}
+	if len(body) > 0 {
+		request.Header.Set("Content-Type", "application/json")
 	}
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
