@@ -23,7 +23,7 @@ import (
 	"breakwater/web/tls"
 )
 
-//go:embed templates static text
+//go:embed all:templates static text
 var files embed.FS
 
 // Options are what the pages show and change.
