@@ -182,7 +182,7 @@ func onlyOwnerMayRead(t *testing.T, dir string) {
 	}
 }
 
-// A box that was off until its certificate had ended gets a new one as it starts, and one that is on renews it.
+// A box that was off until its certificate had ended gets a new one as it starts.
 func TestACertificateIsRenewedAtStart(t *testing.T) {
 	const name = "brief.example.test"
 	dir := t.TempDir()
