@@ -72,7 +72,7 @@ func Listen(o Options) (*Server, error) {
 		return nil, err
 	}
 	routes := site.routes()
-	s.add(l, site.outer(overSocket(routes)))
+	s.add(l, site.local(overSocket(routes)))
 	if o.Address == "" {
 		return s, nil
 	}
