@@ -45,10 +45,12 @@ func newSite(o Options) (*site, error) {
 }
 
 // routes is the whole site map, each row behind its permission.
-func (s *site) routes() http.Handler {
+func (s *site) routes() http.Handler { return s.serve(s.table()) }
+
+func (s *site) serve(table []sitemap.Route) http.Handler {
 	e := echo.New()
 	e.HTTPErrorHandler = s.answerError
-	for _, r := range s.table() {
+	for _, r := range table {
 		e.Add(r.Method, r.Path, s.guarded(r))
 	}
 	static := echo.WrapHandler(s.pages.Static())

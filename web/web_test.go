@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ type box struct {
 	edge         *edgetest.Edge
 	site         *site
 	handler      http.Handler // as over the unix socket
+	clock        atomic.Int64 // what access's clock is ahead, in nanoseconds
 }
 
 func newBox(t *testing.T) *box {
@@ -58,7 +60,7 @@ func newBox(t *testing.T) *box {
 		b.control, err = control.New(control.Options{Store: s, Report: report, Edge: control.NewEdge(b.edge.Socket), Version: "test", Conditions: b.certificates.Conditions})
 	}
 	if err == nil {
-		b.access, err = access.New(access.Options{Store: s, Log: discard()})
+		b.access, err = access.New(access.Options{Store: s, Log: discard(), Now: func() time.Time { return time.Now().Add(time.Duration(b.clock.Load())) }})
 	}
 	if err == nil {
 		b.site, err = newSite(b.options())
@@ -256,7 +258,7 @@ func TestTokens(t *testing.T) {
 	}
 	b.expect("POST", "/api/v1/tokens", `{"name":"ci"}`, 409, "token-exists")
 	b.expect("POST", "/api/v1/tokens", `{"name":"a b"}`, 422, "token-name")
-	b.expect("POST", "/api/v1/tokens", `{"nme":"x"}`, 400, "bad-request")
+	b.expect("POST", "/api/v1/tokens", `{"nme":"x"}`, 422, "invalid")
 	if w := b.expect("GET", "/api/v1/tokens", "", 200, ""); strings.Contains(w.Body.String(), made.Secret) || !strings.Contains(w.Body.String(), `"ci"`) {
 		t.Errorf("the list of tokens is %s", w.Body)
 	}

@@ -36,9 +36,6 @@ const (
 // Revision is a committed settings document.
 type Revision = store.Revision
 
-// Token lets its bearer use the API.
-type Token = store.Token
-
 // Options are what a Control is made of.
 type Options struct {
 	Store   *store.Store

@@ -20,8 +20,6 @@ var (
 	ErrNotFound       = store.ErrNotFound
 	ErrNoSpace        = store.ErrNoSpace
 	ErrNewer          = store.ErrNewer
-	ErrTokenName      = store.ErrTokenName
-	ErrTokenExists    = store.ErrTokenExists
 )
 
 // Invalid is a document with problems; nothing was applied or stored.

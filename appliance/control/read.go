@@ -123,17 +123,3 @@ func (c *Control) Events(ctx context.Context, each func(status.Event) error) err
 		}
 	}
 }
-
-// CreateToken makes an API token. The secret is returned this once.
-func (c *Control) CreateToken(name string) (Token, string, error) {
-	return c.store.CreateToken(name, c.now())
-}
-
-// Tokens lists the API tokens.
-func (c *Control) Tokens() ([]Token, error) { return c.store.Tokens() }
-
-// DeleteToken revokes an API token.
-func (c *Control) DeleteToken(name string) error { return c.store.DeleteToken(name) }
-
-// Authenticate finds the token with this secret; ErrNotFound when there is none.
-func (c *Control) Authenticate(secret string) (Token, error) { return c.store.Authenticate(secret) }

@@ -34,12 +34,13 @@ type Options struct {
 	Log          *slog.Logger
 }
 
-// Pages answers every page.
+// Pages answers every page. It must not be copied once it does.
 type Pages struct {
 	Options
 	text      catalogue
 	assets    assets
 	templates map[string]*template.Template
+	watch     watch
 }
 
 // New reads the words and the templates. An error is a mistake in one of them.

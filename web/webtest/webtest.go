@@ -14,11 +14,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,7 +40,7 @@ const Document = `{ "schema": 1,
   "services": [ { "name": "everything", "protocols": ["tcp", "udp"], "ports": ["1-65535"], "pool": "games", "tcpHeader": "v2" } ] }`
 
 // Password is that of every account of a test.
-const Password = "correct horse battery staple"
+const Password = "Seven gulls over 9 grey stones"
 
 // Site is a site that runs.
 type Site struct {
@@ -47,6 +49,8 @@ type Site struct {
 	Edge    *edgetest.Edge
 	URL     string // https://127.0.0.1:PORT
 	Dir     string // the state
+
+	browsers atomic.Int32
 }
 
 // Start runs a site without settings and accounts until the test ends.
@@ -112,9 +116,12 @@ func (s *Site) Browser(t testing.TB, name string, role access.Role) *Browser {
 	return b
 }
 
-// Stranger is a browser that nobody is signed in with.
+// Stranger is a browser that nobody is signed in with, on a machine of its own: each has another loopback address, as
+// connections and failures are counted by address.
 func (s *Site) Stranger(t testing.TB) *Browser {
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // our own, on loopback
+	n := s.browsers.Add(1) + 1
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(n>>8), byte(n))}}
+	transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // our own, on loopback
 	t.Cleanup(transport.CloseIdleConnections)
 	return &Browser{t: t, url: s.URL, Client: &http.Client{Transport: transport, Timeout: time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
