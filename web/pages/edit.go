@@ -47,13 +47,23 @@ func (p *Pages) current() (settings.Settings, uint64, error) {
 	return s, r.Number, nil
 }
 
+// readable is the settings in force as far as they can be read: what an older or newer program wrote can be compared and
+// replaced all the same.
+func (p *Pages) readable() (settings.Settings, uint64, error) {
+	s, number, err := p.current()
+	if _, invalid := errors.AsType[*control.Invalid](err); invalid {
+		err = nil
+	}
+	return s, number, err
+}
+
 // review is how every form of the settings ends: it shows what draft would change, and the button that applies it. The
 // problems of the whole document come back to the caller, which shows its form again with them.
 func (p *Pages) review(c echo.Context, draft settings.Settings, base uint64, back string) ([]settings.Problem, error) {
 	if problems := draft.Validate(); len(problems) > 0 {
 		return problems, nil
 	}
-	now, _, err := p.current()
+	now, _, err := p.readable()
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +79,7 @@ func (p *Pages) Apply(c echo.Context) error {
 		return badForm("The page that sent this is not from here. Open it again.")
 	}
 	back := localPath(c.FormValue("back"))
-	now, _, err := p.current()
+	now, _, err := p.readable()
 	if err != nil {
 		return err
 	}
@@ -129,7 +139,7 @@ func (p *Pages) notApplied(c echo.Context, draft settings.Settings, back string,
 		}
 		status = http.StatusBadGateway
 	}
-	now, base, err := p.current()
+	now, base, err := p.readable()
 	if err != nil {
 		return err
 	}
@@ -140,7 +150,7 @@ func (p *Pages) notApplied(c echo.Context, draft settings.Settings, back string,
 
 // since is what changed from a revision to the current one.
 func (p *Pages) since(base uint64) ([]settings.Change, error) {
-	now, _, err := p.current()
+	now, _, err := p.readable()
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,8 @@ package pages
 
 import (
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"breakwater/appliance/settings"
@@ -61,4 +63,38 @@ func (p *Pages) name(key, plain string) string {
 		return p.text.say(key)
 	}
 	return plain
+}
+
+// numbered is the place of a problem in the document: services[2].ports[0].
+var numbered = regexp.MustCompile(`^(services|pools)\[(\d+)\](?:\.origins\[(\d+)\])?(.*)$`)
+
+// placed tells where in the settings problems are, with names for the places in lists: Service games, ports.
+func (p *Pages) placed(problems []settings.Problem, s settings.Settings) []settings.Problem {
+	out := slices.Clone(problems)
+	for i, problem := range out {
+		w := p.word(settings.Change{Field: namedField(lastIndex.ReplaceAllString(problem.Field, ""), s), From: "-", To: "-"})
+		out[i].Field = strings.Join(slices.DeleteFunc([]string{w.Where, w.What}, func(t string) bool { return t == "" }), ", ")
+	}
+	return out
+}
+
+// namedField is the path of a field with the names of services, pools and origins instead of their places.
+func namedField(field string, s settings.Settings) string {
+	m := numbered.FindStringSubmatch(field)
+	if m == nil {
+		return field
+	}
+	s = s.WithDefaults() // origins without a name have one there
+	at, _ := strconv.Atoi(m[2])
+	switch {
+	case m[1] == "services" && at < len(s.Services):
+		return "services[" + s.Services[at].Name + "]" + m[4]
+	case m[1] == "pools" && at < len(s.Pools):
+		pool := s.Pools[at]
+		field = "pools[" + pool.Name + "]" + m[4]
+		if origin, err := strconv.Atoi(m[3]); err == nil && origin < len(pool.Origins) {
+			field = "pools[" + pool.Name + "].origins[" + pool.Origins[origin].Name + "]" + m[4]
+		}
+	}
+	return field
 }

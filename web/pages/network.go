@@ -1,0 +1,156 @@
+package pages
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"breakwater/appliance/settings"
+	"breakwater/appliance/status"
+	"breakwater/web/caller"
+)
+
+// networkView is the form of where clients arrive and who may manage the box.
+type networkView struct {
+	Form       form
+	Base       uint64
+	Interfaces []interfaceRow
+	Browser    netip.Addr // where the reader comes from
+	Outside    bool       // that is in no management network
+	Default    string     // the directory that ACME asks when none is given
+	Others     []settings.Problem
+}
+
+// interfaceRow is one interface to choose, as it is seen.
+type interfaceRow struct {
+	status.Interface
+	Missing bool // wanted, and not there
+	Checked bool
+}
+
+var networkFields = []string{"interfaces", "addresses", "networks", "names", "acme.email", "acme.directory", "servers"}
+
+// NetworkForm shows the network as it is set.
+func (p *Pages) NetworkForm(c echo.Context) error {
+	now, base, err := p.current()
+	if err != nil {
+		return err
+	}
+	values := url.Values{
+		"interfaces": now.Edge.Interfaces, "addresses": {prefixText(now.Edge.Addresses)},
+		"networks": {prefixText(now.Management.Networks)}, "names": {strings.Join(now.Management.Names, ", ")},
+		"acme.email": {now.Management.ACME.Email}, "acme.directory": {now.Management.ACME.Directory},
+		"servers": {serverText(now.DNS.Servers)},
+	}
+	return p.showNetwork(c, http.StatusOK, now, networkView{Form: form{Values: values}, Base: base})
+}
+
+func (p *Pages) showNetwork(c echo.Context, code int, now settings.Settings, view networkView) error {
+	seen, err := p.status(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	view.Interfaces = interfaceRows(view.Form.Values["interfaces"], seen.Edge)
+	view.Browser = caller.Of(c.Request().Context()).Peer.Addr
+	view.Outside = outside(view.Browser, now.Management.Networks)
+	view.Default = settings.LetsEncrypt
+	view.Others = p.placed(view.Form.Others(networkFields...), now)
+	return p.renderSeen(c, code, "network", seen, view)
+}
+
+// interfaceRows are those of the box, but for its loopback, and those that are wanted and not there.
+func interfaceRows(wanted []string, edge *status.Edge) []interfaceRow {
+	var rows []interfaceRow
+	if edge != nil {
+		for _, i := range edge.Interfaces {
+			if i.Name != "lo" {
+				rows = append(rows, interfaceRow{Interface: i, Checked: slices.Contains(wanted, i.Name)})
+			}
+		}
+	}
+	for _, name := range wanted {
+		if name != "" && !slices.ContainsFunc(rows, func(r interfaceRow) bool { return r.Name == name }) {
+			rows = append(rows, interfaceRow{Interface: status.Interface{Name: name}, Missing: true, Checked: true})
+		}
+	}
+	return rows
+}
+
+// outside tells whether somebody at addr could not reach the page with these management networks. No networks: anyone may.
+func outside(addr netip.Addr, networks []settings.Prefix) bool {
+	return addr.IsValid() && !addr.IsLoopback() && len(networks) > 0 &&
+		!slices.ContainsFunc(networks, func(n settings.Prefix) bool { return n.Contains(addr) })
+}
+
+// NetworkSave takes the form. Networks that leave out the browser's own address must be meant.
+func (p *Pages) NetworkSave(c echo.Context) error {
+	values, err := c.FormParams()
+	if err != nil {
+		return err
+	}
+	base, err := strconv.ParseUint(values.Get("base"), 10, 64)
+	if err != nil {
+		return badForm("The page that sent this is not from here. Open it again.")
+	}
+	now, _, err := p.current()
+	if err != nil {
+		return err
+	}
+	t := typed{values: values}
+	draft := t.network(now)
+	addr := caller.Of(c.Request().Context()).Peer.Addr
+	if outside(addr, draft.Management.Networks) && !t.on("outside") {
+		t.wrong("networks", p.text.say("network.outside.problem", addr))
+	}
+	problems := t.with(ofNetwork(draft.Validate()))
+	if len(problems) == 0 {
+		problems, err = p.review(c, draft, base, "/system/network")
+		if len(problems) == 0 {
+			return err
+		}
+	}
+	view := networkView{Form: form{Values: values, Problems: problems}, Base: base}
+	return p.showNetwork(c, http.StatusUnprocessableEntity, draft, view)
+}
+
+// network reads the form into the settings.
+func (t *typed) network(s settings.Settings) settings.Settings {
+	s.Edge.Interfaces = append(t.boxes("interfaces"), t.words("interface")...)
+	s.Edge.Addresses = list[settings.Prefix](t, "addresses")
+	s.Management.Networks = list[settings.Prefix](t, "networks")
+	s.Management.Names = t.words("names")
+	s.Management.ACME = settings.ACME{Email: t.text("acme.email"), Directory: t.text("acme.directory")}
+	s.DNS.Servers = list[settings.Server](t, "servers")
+	return s
+}
+
+// ofNetwork brings the problems of the document to the fields of the form.
+func ofNetwork(problems []settings.Problem) []settings.Problem {
+	var of []settings.Problem
+	for _, p := range problems {
+		for _, prefix := range []string{"edge.", "management.", "dns."} {
+			if rest, ok := strings.CutPrefix(p.Field, prefix); ok {
+				p.Field = lastIndex.ReplaceAllString(rest, "")
+			}
+		}
+		if p.Field == "acme" {
+			p.Field = "acme.email"
+		}
+		of = append(of, p)
+	}
+	return of
+}
+
+func serverText(servers []settings.Server) string {
+	texts := make([]string, len(servers))
+	for i, s := range servers {
+		text, _ := s.MarshalText() // it returns no error
+		texts[i] = string(text)
+	}
+	return strings.Join(texts, ", ")
+}

@@ -1,0 +1,228 @@
+package pages
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"breakwater/appliance/settings"
+)
+
+// newPool is the value of the pool's select that stands for a pool with one origin, made with the service. No pool can
+// have it as its name.
+const newPool = "+"
+
+// serviceView is the form of one service.
+type serviceView struct {
+	Form   form
+	Base   uint64
+	Name   string // of the service as it is; empty: a new one
+	Pool   choice
+	Others []settings.Problem // problems that are not of this form
+	Edge   string             // the edge addresses, which are taken when none are given
+	More   bool               // something behind "more" is set or wrong
+}
+
+// serviceInputs are the inputs of the form, for the problems that none of them shows.
+var serviceInputs = append([]string{"name", "protocols", "ports", "addresses", "pool", "origin", "tcpHeader", "udpHeader", "upstreams"}, serviceMore...)
+
+// serviceMore are those that are out of sight at first.
+var serviceMore = []string{"headerTlvs", "transparent", "path",
+	"timeouts.connect", "timeouts.header", "timeouts.idle", "timeouts.halfClose", "timeouts.writeStall", "timeouts.flowIdle",
+	"limits.maxSessions", "limits.maxFlows", "limits.newFlowsPerSecond", "limits.maxAmplification"}
+
+// ServiceForm shows a service to be edited, or a new one, which ?copy= makes from another.
+func (p *Pages) ServiceForm(c echo.Context) error {
+	now, base, err := p.current()
+	if err != nil {
+		return err
+	}
+	name := c.Param("name")
+	s := settings.Service{Protocols: []string{"tcp"}}
+	if len(now.Pools) > 0 {
+		s.Pool = now.Pools[0].Name
+	}
+	if from := cmp.Or(name, c.QueryParam("copy")); from != "" {
+		at := serviceAt(now, from)
+		if at < 0 {
+			return echo.ErrNotFound
+		}
+		s = now.Services[at]
+	}
+	if name == "" && s.Name != "" {
+		s.Name = freeName(s.Name, func(n string) bool { return serviceAt(now, n) >= 0 })
+	}
+	return p.showService(c, http.StatusOK, now, serviceView{Form: form{Values: serviceValues(s)}, Base: base, Name: name})
+}
+
+// showService fills in what the form needs besides its values.
+func (p *Pages) showService(c echo.Context, status int, now settings.Settings, view serviceView) error {
+	if view.Form.Value("pool") == "" && len(now.Pools) == 0 {
+		view.Form.Values.Set("pool", newPool)
+	}
+	view.Pool = p.choice(view.Form, "pool", "services.pool")
+	for _, pool := range now.Pools {
+		view.Pool.Options = append(view.Pool.Options, option{pool.Name, pool.Name})
+	}
+	view.Pool.Options = append(view.Pool.Options, option{newPool, p.text.say("services.pool.new")})
+	view.Others = p.placed(view.Form.Others(serviceInputs...), now)
+	view.Edge = prefixText(now.Edge.Addresses)
+	view.More = slices.ContainsFunc(serviceMore, func(name string) bool {
+		v := view.Form.Value(name)
+		return view.Form.Problem(name) != "" || v != "" && !(name == "path" && v == "auto")
+	})
+	return p.render(c, status, "service", view)
+}
+
+// ServiceSave takes the form: the review, or the form again with what is wrong.
+func (p *Pages) ServiceSave(c echo.Context) error {
+	values, err := c.FormParams()
+	if err != nil {
+		return err
+	}
+	base, err := strconv.ParseUint(values.Get("base"), 10, 64)
+	if err != nil {
+		return badForm("The page that sent this is not from here. Open it again.")
+	}
+	now, _, err := p.current()
+	if err != nil {
+		return err
+	}
+	draft := now
+	draft.Services, draft.Pools = slices.Clone(now.Services), slices.Clone(now.Pools)
+	at := serviceAt(now, c.Param("name"))
+	if c.Param("name") == "" || at < 0 { // one that somebody else removed meanwhile comes back
+		at = len(draft.Services)
+		draft.Services = append(draft.Services, settings.Service{})
+	}
+	t := typed{values: values}
+	draft.Services[at] = t.service(draft.Services[at])
+	if values.Get("pool") == newPool {
+		draft = withNewPool(draft, at, t.text("origin"))
+	}
+	problems := t.with(ofService(draft.Validate(), at, len(now.Pools)))
+	if len(problems) == 0 {
+		problems, err = p.review(c, draft, base, "/services")
+		if len(problems) == 0 {
+			return err
+		}
+	}
+	view := serviceView{Form: form{Values: values, Problems: problems}, Base: base, Name: c.Param("name")}
+	return p.showService(c, http.StatusUnprocessableEntity, now, view)
+}
+
+// service reads the form into a service; what was spelled out although it is the default stays so.
+func (t *typed) service(was settings.Service) settings.Service {
+	s := was
+	s.Name = t.text("name")
+	s.Protocols = t.boxes("protocols")
+	s.Ports = t.ports("ports")
+	s.Addresses = list[settings.Prefix](t, "addresses")
+	s.Pool = t.text("pool")
+	s.Path = t.chosen("path", was.Path, "auto")
+	s.TCPHeader = t.chosen("tcpHeader", was.TCPHeader, "none")
+	s.UDPHeader = t.chosen("udpHeader", was.UDPHeader, "none")
+	s.HeaderTLVs = t.boxes("headerTlvs")
+	s.Transparent = t.on("transparent")
+	s.Upstreams = list[settings.Prefix](t, "upstreams")
+	s.Timeouts = settings.Timeouts{
+		Connect:    one[settings.Duration](t, "timeouts.connect"),
+		Header:     one[settings.Duration](t, "timeouts.header"),
+		Idle:       one[settings.Duration](t, "timeouts.idle"),
+		HalfClose:  one[settings.Duration](t, "timeouts.halfClose"),
+		WriteStall: one[settings.Duration](t, "timeouts.writeStall"),
+		FlowIdle:   one[settings.Duration](t, "timeouts.flowIdle"),
+	}
+	s.Limits = settings.ServiceLimits{
+		MaxSessions:       t.number("limits.maxSessions"),
+		MaxFlows:          t.number("limits.maxFlows"),
+		NewFlowsPerSecond: t.number("limits.newFlowsPerSecond"),
+		MaxAmplification:  t.number("limits.maxAmplification"),
+	}
+	return s
+}
+
+// serviceValues is a service as its form shows it.
+func serviceValues(s settings.Service) url.Values {
+	return url.Values{
+		"name": {s.Name}, "protocols": s.Protocols, "ports": {joined(s.Ports)}, "addresses": {prefixText(s.Addresses)},
+		"pool": {s.Pool}, "path": {cmp.Or(s.Path, "auto")},
+		"tcpHeader": {cmp.Or(s.TCPHeader, "none")}, "udpHeader": {cmp.Or(s.UDPHeader, "none")},
+		"headerTlvs": s.HeaderTLVs, "transparent": {checkedText(s.Transparent)}, "upstreams": {prefixText(s.Upstreams)},
+		"timeouts.connect": {durationField(s.Timeouts.Connect)}, "timeouts.header": {durationField(s.Timeouts.Header)},
+		"timeouts.idle": {durationField(s.Timeouts.Idle)}, "timeouts.halfClose": {durationField(s.Timeouts.HalfClose)},
+		"timeouts.writeStall": {durationField(s.Timeouts.WriteStall)}, "timeouts.flowIdle": {durationField(s.Timeouts.FlowIdle)},
+		"limits.maxSessions": {numberField(s.Limits.MaxSessions)}, "limits.maxFlows": {numberField(s.Limits.MaxFlows)},
+		"limits.newFlowsPerSecond": {numberField(s.Limits.NewFlowsPerSecond)}, "limits.maxAmplification": {numberField(s.Limits.MaxAmplification)},
+	}
+}
+
+func checkedText(on bool) string {
+	if on {
+		return "on"
+	}
+	return ""
+}
+
+// withNewPool gives the service a pool of its own with one origin. An origin may bring its port: 10.0.0.20:25566.
+func withNewPool(s settings.Settings, at int, origin string) settings.Settings {
+	taken := func(name string) bool {
+		return slices.ContainsFunc(s.Pools, func(p settings.Pool) bool { return p.Name == name })
+	}
+	name := cmp.Or(s.Services[at].Name, "pool") // a service without a name has that as its problem
+	if taken(name) {
+		name = freeName(name, taken)
+	}
+	s.Pools = append(s.Pools, settings.Pool{Name: name, Origins: []settings.Origin{originOf(origin)}})
+	s.Services[at].Pool = name
+	return s
+}
+
+// originOf reads address:port, with brackets around IPv6 addresses; text that is none of it is the address.
+func originOf(text string) settings.Origin {
+	at := strings.LastIndexByte(text, ':')
+	if at < 0 || strings.Contains(text[:at], ":") && !strings.HasSuffix(text[:at], "]") {
+		return settings.Origin{Address: strings.Trim(text, "[]")}
+	}
+	var port settings.Ports
+	if port.UnmarshalText([]byte(text[at+1:])) != nil {
+		return settings.Origin{Address: text}
+	}
+	return settings.Origin{Address: strings.Trim(text[:at], "[]"), Port: port}
+}
+
+// ofService brings the problems of one service and of the pool that is made with it to the fields of the form.
+func ofService(problems []settings.Problem, service, pool int) []settings.Problem {
+	own := elementAt("pools", pool)
+	var of []settings.Problem
+	for _, p := range relative(problems, elementAt("services", service)) {
+		if strings.HasPrefix(p.Field, own+".origins") {
+			p.Field = "origin"
+		}
+		if p.Field != own+".name" { // it has that of the service, which has the same problem
+			of = append(of, p)
+		}
+	}
+	return of
+}
+
+// elementAt is the path of an element of a list of the document.
+func elementAt(list string, at int) string { return list + "[" + strconv.Itoa(at) + "]" }
+
+// freeName is name-2, name-3 … whichever nobody has. Names have a longest length, which a number must not exceed.
+func freeName(name string, taken func(string) bool) string {
+	for n := 2; ; n++ {
+		end := "-" + strconv.Itoa(n)
+		if free := name[:min(len(name), maxName-len(end))] + end; !taken(free) {
+			return free
+		}
+	}
+}
+
+// maxName is the longest name of a service or pool that the settings take, in bytes.
+const maxName = 40
