@@ -5,7 +5,7 @@ lint := build/tools/golangci-lint-2.15.0
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run test build bench lint fuzz e2e clean
+.PHONY: help run test build bench lint fuzz e2e browser clean
 
 help:
 	@echo 'make run    a whole network on this machine: client, box, origin; Ctrl-C removes it'
@@ -14,6 +14,7 @@ help:
 	@echo 'make bench  the user path next to haproxy and nginx; a table and build/bench.json'
 	@echo 'make lint   style, and the import table'
 	@echo 'make e2e    the end-to-end tests only'
+	@echo 'make browser  the web page in Chromium only; pictures of it in build/screens'
 	@echo 'make fuzz   every fuzz target for FUZZTIME (30s)'
 	@echo 'make clean  removes build/'
 
@@ -32,6 +33,10 @@ test: build
 e2e: build
 	@test/tools/setup test
 	@CGO_ENABLED=1 go run ./test/tally e2e
+
+browser: build
+	@test/tools/setup test
+	@CGO_ENABLED=1 go run ./test/tally browser
 
 bench: build
 	@test/tools/setup test

@@ -30,17 +30,20 @@ type stage struct {
 
 // stages are in the order in which they tell most for the least time. unit is every test that needs no root, with the
 // race detector, and replays what fuzzing found. e2e is those that need it, which have this build tag, one package at
-// a time, because there is one lab on a machine.
+// a time, because there is one lab on a machine. Those of the web page in a real browser are a stage of their own.
 func stages(privileged []string) []stage {
 	end := []string{"go", "test", "-json", "-tags", "e2e", "-count=1", "-p=1", "-timeout=30m"}
 	if os.Geteuid() != 0 {
 		end = append(end, "-exec", "sudo -E")
 	}
+	const browser = "./test/browser"
+	headless := slices.DeleteFunc(privileged, func(dir string) bool { return dir == browser })
 	return []stage{
 		{"vet", false, []string{"go", "vet", "-tags", "e2e", "./..."}},
 		{"lint", false, []string{"make", "-s", "lint"}},
 		{"unit", true, []string{"go", "test", "-json", "-race", "-shuffle=on", "./..."}},
-		{"e2e", true, append(end, privileged...)},
+		{"e2e", true, slices.Concat(end, headless)},
+		{"browser", true, slices.Concat(end, []string{browser})},
 	}
 }
 
