@@ -1,6 +1,9 @@
 package tls
 
 import (
+	"crypto/tls"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http/httptest"
@@ -8,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"breakwater/appliance/settings"
 )
@@ -101,5 +106,41 @@ func TestPrintable(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// All of it at once, for the race detector: handshakes go on while an operator changes everything.
+func TestChangesDuringHandshakes(t *testing.T) {
+	c := newMachine().open(t, t.TempDir())
+	chain, key := upload(t, newIssuer(t, "Test", nil), &leaf{DNSNames: []string{"box.example"}})
+	var g errgroup.Group
+	for i, change := range []func() error{
+		func() error { return c.SetOwn(chain, key) },
+		c.RemoveOwn,
+		func() error { return c.SetACME([]string{"box.example"}, "", "https://127.0.0.1:1/dir") },
+		func() error { return c.SetACME(nil, "", "") },
+		func() error { return c.Refresh([]string{"box.example"}) },
+		func() error { return c.Refresh(nil) },
+		func() error { c.Describe(); c.Conditions(); c.Checking(); return nil },
+		func() error {
+			got, err := c.forHello(&tls.ClientHelloInfo{ServerName: "box.example"})
+			if err == nil && got.PrivateKey == nil {
+				err = errors.New("a handshake got no certificate")
+			}
+			return err
+		},
+	} {
+		g.Go(func() error {
+			for range 10 {
+				if err := change(); err != nil {
+					return fmt.Errorf("change %d: %w", i, err)
+				}
+				c.Trusted("box.example")
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
 	}
 }
