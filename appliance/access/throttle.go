@@ -58,7 +58,12 @@ func (t *throttle) admit(addr netip.Addr, account string) (attempt, error) {
 	defer t.mu.Unlock()
 	var wait time.Duration
 	for _, key := range keys {
-		wait = max(wait, t.seen[key].wait(now))
+		f, known := t.seen[key]
+		if known && now.Before(f.last) {
+			f.last = now // the clock was set back; that must not make the wait longer
+			t.seen[key] = f
+		}
+		wait = max(wait, f.wait(now))
 	}
 	if wait > 0 {
 		return attempt{}, &Throttled{wait}
@@ -107,8 +112,7 @@ func (f failures) pause() time.Duration {
 }
 
 func (f failures) wait(now time.Time) time.Duration {
-	age := max(0, now.Sub(f.last)) // a clock that was set back must not make it longer
-	return max(0, f.pause()-age)
+	return max(0, f.pause()-now.Sub(f.last))
 }
 
 func (f failures) forgiven(now time.Time) bool {

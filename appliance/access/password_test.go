@@ -1,0 +1,113 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+
+	"breakwater/appliance/store"
+)
+
+func TestJudge(t *testing.T) {
+	tests := []struct {
+		name, password string
+		want           string // a word of the reason; empty: accepted
+	}{
+		{"words", goodPassword, ""},
+		{"random", "k3v9x2m5q8w1", ""},
+		{"random digits", "830297551648", ""},
+		{"any characters", "ärger um straße 🐈", ""},
+		{"longest", strings.Repeat("tulip lantern ", 9) + "ab", ""},
+		{"words with a common one", "password of a tulip", ""},
+		{"short", "k3v9x2m5q8w", "at least 12"},
+		{"short in characters, long in bytes", "äöüäöüäöüäö", "at least 12"},
+		{"too long", strings.Repeat("tulip lantern ", 9) + "abc", "at most 128"},
+		{"not text", "k3v9x2m5q8w1\xff", "not text"},
+		{"one letter", "aaaaaaaaaaaaaa", "repeats"},
+		{"two letters", "abababababab", "repeats"},
+		{"alphabet", "abcdefghijklm", "sequence"},
+		{"digits down", "987654321098", "sequence"},
+		{"common", "password1234", "tried first"},
+		{"common with signs", "P@ssw0rd!2026!!", "tried first"},
+		{"keyboard", "qwertyuiop123456", "tried first"},
+		{"product", "Breakwater-Admin-2026", "tried first"},
+		{"own name", "anna_anna_anna_2026", "tried first"},
+		{"comic", "correct horse battery staple", "tried first"},
+		{"empty", "", "at least 12"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			err := judge(test.password, "anna")
+			weak, _ := errors.AsType[*Weak](err)
+			switch {
+			case test.want == "" && err != nil:
+				t.Errorf("got %v, want none", err)
+			case test.want != "" && (weak == nil || !strings.Contains(weak.Why, test.want)):
+				t.Errorf("got %v, want a Weak with %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestHashes(t *testing.T) {
+	h := newHasher(2)
+	hash, err := h.hash(t.Context(), "caf\u00e9 tulip harbour")
+	must(t, err)
+	if !strings.HasPrefix(string(hash), "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Errorf("the hash is %s, want argon2id with 19 MiB", string(hash))
+	}
+	tests := []struct {
+		name, password string
+		hash           store.Secret
+		want           bool
+	}{
+		{"right", "caf\u00e9 tulip harbour", hash, true},
+		{"right in another form of Unicode", "cafe\u0301 tulip harbour", hash, true},
+		{"wrong", "caf\u00e9 tulip harbouR", hash, false},
+		{"empty password", "", hash, false},
+		{"no hash", "caf\u00e9 tulip harbour", "", false},
+		{"no hash and no password", "", "", false},
+		{"not a hash", "x", "$argon2id$v=19$m=1,t=1$a$b", false},
+		{"a hash that asks for 64 GiB", "x", "$argon2id$v=19$m=67108864,t=2,p=1$c2FsdHNhbHRzYWx0$a2V5a2V5a2V5a2V5a2V5a2V5", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got, err := h.fits(t.Context(), test.hash, test.password); got != test.want || err != nil {
+				t.Errorf("got %v, %v, want %v", got, err, test.want)
+			}
+		})
+	}
+	if again, err := h.hash(t.Context(), "caf\u00e9 tulip harbour"); err != nil || again == hash {
+		t.Errorf("the same password has the same hash again (error %v)", err)
+	}
+}
+
+func TestTheHasherIsBounded(t *testing.T) {
+	h := newHasher(1)
+	must(t, h.enter(t.Context()))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	for range hashQueue {
+		go func() { ended <- h.enter(ctx) }()
+	}
+	for len(h.inside) < hashQueue+1 {
+		runtime.Gosched()
+	}
+	if err := h.enter(t.Context()); !isThrottled(err) {
+		t.Errorf("beyond the queue: got %v, want Throttled", err)
+	}
+	cancel()
+	for range hashQueue {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("who went away: got %v, want canceled", err)
+		}
+	}
+	h.leave()
+	must(t, h.enter(t.Context()))
+	h.leave()
+	if len(h.inside) != 0 || len(h.running) != 0 {
+		t.Errorf("%d inside and %d running, want none", len(h.inside), len(h.running))
+	}
+}
