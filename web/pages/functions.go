@@ -15,6 +15,7 @@ func (p *Pages) functions() template.FuncMap {
 		"asset":    p.assets.address,
 		"bytes":    bytesText,
 		"rate":     func(v float64) string { return bytesText(v) + "/s" },
+		"each":     func(v float64) string { return eachText(v) + "/s" },
 		"number":   numberText,
 		"duration": durationText,
 		"ago":      func(t time.Time) string { return durationText(time.Since(t)) },
@@ -62,6 +63,14 @@ func numberText(v any) string {
 		grouped += string(d)
 	}
 	return grouped
+}
+
+// eachText writes how many things happen in a second.
+func eachText(v float64) string {
+	if v < 1000 {
+		return short(v)
+	}
+	return numberText(v)
 }
 
 func numberPlain(n int64) string { return strconv.FormatInt(n, 10) }

@@ -70,16 +70,21 @@ func (f frame) Left() time.Duration {
 
 // render shows a page. The template is run to its end first, so that a page is whole or an error.
 func (p *Pages) render(c echo.Context, status int, page string, view any) error {
-	f := frame{Page: page, Me: caller.Of(c.Request().Context()), Now: time.Now(), Here: c.Request().URL.Path, View: view}
-	if key := "done." + c.QueryParam("done"); p.text.has(key) {
-		f.Done = key
-	}
-	if f.SignedIn() {
-		s, err := p.status(c.Request().Context())
-		if err != nil {
+	var seen control.Status
+	if caller.Of(c.Request().Context()).Name != "" {
+		var err error
+		if seen, err = p.status(c.Request().Context()); err != nil {
 			return err
 		}
-		f.Status = s
+	}
+	return p.renderSeen(c, status, page, seen, view)
+}
+
+// renderSeen shows a page whose view was made of the status, so that edge is asked once.
+func (p *Pages) renderSeen(c echo.Context, status int, page string, seen control.Status, view any) error {
+	f := frame{Page: page, Me: caller.Of(c.Request().Context()), Status: seen, Now: time.Now(), Here: c.Request().URL.Path, View: view}
+	if key := "done." + c.QueryParam("done"); p.text.has(key) {
+		f.Done = key
 	}
 	var out bytes.Buffer
 	if err := p.templates[page].ExecuteTemplate(&out, "layout.html", f); err != nil {
@@ -97,7 +102,11 @@ func (p *Pages) status(ctx context.Context) (control.Status, error) {
 // back ends a form that did what it should: the browser gets the page again, which says so (Post/Redirect/Get).
 func (p *Pages) back(c echo.Context, path, done string) error {
 	if done != "" {
-		path += "?done=" + done
+		mark := "?"
+		if strings.Contains(path, "?") {
+			mark = "&"
+		}
+		path += mark + "done=" + done
 	}
 	return c.Redirect(http.StatusSeeOther, path)
 }

@@ -1,0 +1,389 @@
+// The live table of connections: as long as there are sessions, though only the rows in sight are in the page. Rows come
+// in windows of the API, sorted and searched there, and again every two seconds while somebody looks. A row belongs to one
+// session for as long as it is in sight, so that no button ever changes its session under the pointer.
+import { bytes, duration, fill, number } from "./format.js";
+
+const rowHeight = 34; // px, as .live tbody tr in style.css
+const around = 25; // rows before and behind those in sight
+const again = 2000; // ms
+const hold = 1500; // ms for which nothing moves after the pointer did
+const most = 250_000; // rows: beyond, elements are higher than browsers can have them
+
+export function start(root) {
+  new Table(root).begin();
+}
+
+class Table {
+  constructor(root) {
+    this.root = root;
+    this.scroller = root.querySelector("[data-scroll]");
+    this.table = root.querySelector("table");
+    this.body = root.querySelector("tbody");
+    this.blank = root.querySelector("[data-row]").content.querySelector("tr");
+    this.search = document.querySelector("[data-table-search]");
+    this.dialog = root.querySelector("dialog");
+    this.sort = root.dataset.sort;
+    this.order = root.dataset.order;
+    this.total = Number(root.dataset.total);
+    this.matched = Number(root.dataset.matched);
+    this.first = 0; // place of list[0] in the whole
+    this.list = []; // the window that was read last
+    this.rows = new Map(); // id -> element
+    this.active = 0; // place of the row that the keyboard is at
+    this.touched = 0;
+    this.asked = 0; // number of the last question; answers to others are too late
+  }
+
+  begin() {
+    this.root.classList.add("virtual");
+    this.root.querySelector("[data-paging]")?.remove();
+    this.root.querySelector("[data-keys]").hidden = false;
+    this.table.setAttribute("role", "grid");
+    this.above = this.spacer("beforebegin");
+    this.below = this.spacer("afterend");
+    this.scroller.tabIndex = 0;
+    const from = Number(this.root.dataset.offset);
+    this.adopt(from);
+    this.scroller.scrollTop = from * rowHeight;
+    this.listen();
+    this.load();
+    setInterval(() => this.calm() && this.load(), again);
+  }
+
+  spacer(where) {
+    const body = document.createElement("tbody");
+    body.setAttribute("aria-hidden", "true");
+    body.className = "spacer";
+    const row = body.insertRow();
+    row.insertCell().colSpan = this.table.tHead.rows[0].cells.length;
+    this.body.insertAdjacentElement(where, body);
+    return row;
+  }
+
+  // adopt takes over the rows of the server, so that nothing blinks.
+  adopt(from) {
+    this.first = from;
+    for (const row of this.body.rows) {
+      this.rows.set(row.dataset.id, row);
+      this.list.push({ id: row.dataset.id });
+    }
+    this.space(this.first, this.list.length);
+  }
+
+  listen() {
+    this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    this.body.addEventListener("pointermove", () => (this.touched = Date.now()), { passive: true });
+    this.scroller.addEventListener("keydown", (event) => this.key(event));
+    this.body.addEventListener("focusin", (event) => this.focused(event));
+    this.body.addEventListener("click", (event) => this.click(event));
+    this.table.tHead.addEventListener("click", (event) => this.head(event));
+    document.addEventListener("visibilitychange", () => document.hidden || this.load());
+    new ResizeObserver(() => this.scrolled()).observe(this.scroller);
+    this.search.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.restart();
+    });
+    this.search.addEventListener("input", () => {
+      clearTimeout(this.typing);
+      this.typing = setTimeout(() => this.restart(), 200);
+    });
+    this.dialog?.addEventListener("submit", (event) => this.ban(event));
+    this.dialog?.querySelector("[data-close]").addEventListener("click", () => this.dialog.close());
+  }
+
+  // calm tells whether rows may move: somebody looks, and nobody aims.
+  calm() {
+    return !document.hidden && !this.dialog?.open && Date.now() - this.touched > hold;
+  }
+
+  get query() {
+    const form = new FormData(this.search);
+    return { search: form.get("search").trim(), service: form.get("service"), sort: this.sort, order: this.order };
+  }
+
+  // restart shows another search or order from its begin, and notes it in the address.
+  restart() {
+    const asked = this.query;
+    if (asked.sort === "started" && asked.order === "desc") delete asked.sort, delete asked.order;
+    const address = new URLSearchParams(Object.entries(asked).filter(([, value]) => value));
+    history.replaceState(null, "", `/connections${address.size ? `?${address}` : ""}`);
+    for (const input of this.root.querySelectorAll("[name=here]")) input.value = location.pathname + location.search;
+    this.search.elements.sort.value = this.sort;
+    this.search.elements.order.value = this.order;
+    this.scroller.scrollTop = 0;
+    this.active = 0;
+    this.load();
+  }
+
+  inSight() {
+    const head = this.table.tHead.offsetHeight;
+    const from = Math.floor(this.scroller.scrollTop / rowHeight);
+    return { from, to: from + Math.ceil((this.scroller.clientHeight - head) / rowHeight) };
+  }
+
+  scrolled() {
+    const { from, to } = this.inSight();
+    const covered = from >= this.first && Math.min(to, this.matched) <= this.first + this.list.length;
+    const near = from < this.first + 5 && this.first > 0 || to > this.first + this.list.length - 5 && this.first + this.list.length < this.matched;
+    if (covered && !near) return;
+    clearTimeout(this.soon);
+    this.soon = setTimeout(() => this.load(), covered ? 150 : 40);
+  }
+
+  async load() {
+    const asked = ++this.asked;
+    const { from, to } = this.inSight();
+    const first = Math.max(0, from - around);
+    const q = new URLSearchParams({ ...this.query, offset: first, limit: to - first + around });
+    try {
+      const answer = await fetch(`/api/v1/sessions?${q}`, { cache: "no-store" });
+      if (asked !== this.asked) return;
+      const body = await answer.json();
+      if (answer.ok) this.show(first, body);
+      else this.tell(fill(this.root.dataset.wordFailed, body.detail));
+      this.root.classList.toggle("old", !answer.ok);
+    } catch {
+      this.root.classList.add("old");
+    }
+  }
+
+  show(first, window) {
+    const moved = this.movedBy(first, window.sessions);
+    this.first = first;
+    this.list = window.sessions;
+    this.total = window.total;
+    this.matched = Math.min(window.matched, most);
+    this.space(first, this.list.length);
+    this.place();
+    if (moved !== 0) this.scroller.scrollTop += moved * rowHeight;
+    this.root.querySelector("[data-empty]").hidden = this.matched > 0;
+    this.table.setAttribute("aria-rowcount", this.matched);
+    this.count(window);
+  }
+
+  // movedBy is how far the first row in sight moved, so that the reader keeps the place. At the top the newest are wanted.
+  movedBy(first, sessions) {
+    const { from } = this.inSight();
+    const anchor = this.list[from - this.first];
+    if (from === 0 || !anchor) return 0;
+    const now = sessions.findIndex((s) => s.id === anchor.id);
+    return now < 0 ? 0 : first + now - from;
+  }
+
+  count(window) {
+    const q = this.query;
+    const words = q.search || q.service ? this.root.dataset.wordMatched : this.root.dataset.wordAll;
+    let text = fill(words, ...(q.search || q.service ? [number(window.matched)] : []), number(window.total));
+    if (window.matched > most) text += ` ${fill(this.root.dataset.wordCapped, number(most))}`;
+    this.root.querySelector("[data-count]").textContent = text;
+  }
+
+  space(first, rows) {
+    this.above.style.height = `${first * rowHeight}px`;
+    this.below.style.height = `${Math.max(0, this.matched - first - rows) * rowHeight}px`;
+    this.above.hidden = first === 0;
+  }
+
+  // place puts the rows of the window in order. Rows that stay are not moved, so that focus stays with its session.
+  place() {
+    const focused = document.activeElement;
+    const inside = this.body.contains(focused);
+    const wanted = new Set(this.list.map((s) => s.id));
+    for (const [id, row] of this.rows) {
+      if (wanted.has(id)) continue;
+      row.remove();
+      this.rows.delete(id);
+    }
+    let next = this.body.firstElementChild;
+    this.list.forEach((session, i) => {
+      let row = this.rows.get(session.id);
+      if (!row) this.rows.set(session.id, (row = this.blank.cloneNode(true)));
+      if (row === next) next = next.nextElementSibling;
+      else this.body.insertBefore(row, next);
+      this.fillRow(row, session, this.first + i);
+    });
+    if (!inside) return;
+    if (focused.isConnected) focused.focus({ preventScroll: true });
+    else this.scroller.focus({ preventScroll: true });
+    const row = document.activeElement.closest("tbody tr");
+    if (row) this.active = Number(row.getAttribute("aria-rowindex")) - 1;
+  }
+
+  fillRow(row, s, place) {
+    row.dataset.id = s.id;
+    row.setAttribute("aria-rowindex", place + 1);
+    this.reachable(row, place === this.active);
+    const cells = {
+      client: s.client, service: s.service, edge: s.edge, origin: s.origin, originAddress: s.originAddress, protocol: s.protocol,
+      age: duration(Date.now() - Date.parse(s.started)), idle: duration(s.idleSeconds * 1000),
+      up: bytes(s.bytesToOrigin), down: bytes(s.bytesToClient), state: this.root.getAttribute(`data-state-${s.state}`) ?? s.state,
+    };
+    for (const cell of row.querySelectorAll("[data-cell]")) {
+      const text = cells[cell.dataset.cell] ?? "";
+      if (cell.textContent !== text) cell.textContent = text;
+    }
+    const form = row.querySelector("form");
+    if (!form) return;
+    form.action = `/connections/${s.id}/kick`;
+    row.querySelector("[data-ban]").href = `/shield?client=${encodeURIComponent(addressOf(s.client))}#ban`;
+  }
+
+  // reachable puts one row into the order of the Tab key; the arrow keys lead to the others.
+  reachable(row, yes) {
+    row.tabIndex = yes ? 0 : -1;
+    for (const button of row.querySelectorAll("button, a")) button.tabIndex = yes ? 0 : -1;
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const page = Math.max(1, this.inSight().to - this.inSight().from - 2);
+    const to = { ArrowDown: this.active + 1, ArrowUp: this.active - 1, PageDown: this.active + page, PageUp: this.active - page, Home: 0, End: this.matched - 1 }[event.key];
+    if (to !== undefined) {
+      event.preventDefault();
+      this.goTo(Math.min(Math.max(0, to), this.matched - 1));
+      return;
+    }
+    const row = event.target.closest("tbody tr[data-id]");
+    if (!row || event.target.matches("button, a") && event.key === "Enter") return;
+    if (event.key === "k") row.querySelector("[data-kick]")?.click();
+    if (event.key === "b") row.querySelector("[data-ban]")?.click();
+  }
+
+  async goTo(place) {
+    if (this.matched === 0) return;
+    this.active = place;
+    this.touched = Date.now();
+    const top = place * rowHeight;
+    const space = this.scroller.clientHeight - this.table.tHead.offsetHeight - rowHeight;
+    const at = this.scroller.scrollTop;
+    if (top < at) this.scroller.scrollTop = top;
+    else if (top > at + space) this.scroller.scrollTop = top - space;
+    if (place < this.first || place >= this.first + this.list.length) await this.load();
+    const row = this.rowAt(this.active);
+    if (!row) return;
+    for (const other of this.rows.values()) this.reachable(other, other === row);
+    row.focus({ preventScroll: true });
+  }
+
+  rowAt(place) {
+    const session = this.list[place - this.first];
+    return session && this.rows.get(session.id);
+  }
+
+  focused(event) {
+    const row = event.target.closest("tr[data-id]");
+    const place = Number(row.getAttribute("aria-rowindex")) - 1;
+    if (place === this.active) return;
+    this.active = place;
+    for (const other of this.rows.values()) this.reachable(other, other === row);
+  }
+
+  head(event) {
+    const link = event.target.closest("a[data-sort]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    const same = link.dataset.sort === this.sort;
+    this.order = same ? (this.order === "asc" ? "desc" : "asc") : link.dataset.first;
+    this.sort = link.dataset.sort;
+    for (const other of this.table.tHead.querySelectorAll("a[data-sort]")) {
+      const by = other.dataset.sort;
+      const rising = (this.order === "asc") !== (by === "started"); // the age runs against the start
+      other.closest("th").setAttribute("aria-sort", by !== this.sort ? "none" : rising ? "ascending" : "descending");
+    }
+    this.restart();
+  }
+
+  click(event) {
+    const button = event.target.closest("[data-kick], [data-ban]");
+    if (!button) return;
+    event.preventDefault();
+    const row = button.closest("tr");
+    if (button.matches("[data-kick]")) this.kick(row, button);
+    else this.ask(row);
+  }
+
+  clientOf(row) {
+    return row.querySelector("[data-cell=client]").textContent;
+  }
+
+  async kick(row, button) {
+    const client = this.clientOf(row);
+    button.disabled = true;
+    const problem = await call("DELETE", `/api/v1/sessions/${row.dataset.id}`);
+    button.disabled = false;
+    if (!problem) this.tell(fill(this.root.dataset.wordKicked, client));
+    else if (problem.code === "no-session") this.tell(fill(this.root.dataset.wordGone, client));
+    else return this.failed(problem);
+    row.classList.add("ended");
+    this.load();
+  }
+
+  ask(row) {
+    const form = this.dialog.querySelector("form");
+    form.elements.client.value = networkOf(this.clientOf(row));
+    form.elements.reason.value = "";
+    form.querySelector("[data-problem]").hidden = true;
+    this.dialog.showModal();
+  }
+
+  async ban(event) {
+    event.preventDefault();
+    const form = event.target;
+    const chosen = event.submitter?.value ?? "1h";
+    const body = { prefix: form.elements.client.value.trim(), reason: form.elements.reason.value.trim() };
+    if (chosen !== "ever") body.for = chosen;
+    const buttons = form.querySelectorAll("button");
+    for (const button of buttons) button.disabled = true;
+    const problem = await call("POST", "/api/v1/bans", body);
+    for (const button of buttons) button.disabled = false;
+    if (problem) {
+      const place = form.querySelector("[data-problem]");
+      place.textContent = this.wordsOf(problem);
+      place.hidden = false;
+      return;
+    }
+    this.dialog.close();
+    this.tell(fill(this.root.dataset.wordBanned, body.prefix));
+    this.load();
+  }
+
+  failed(problem) {
+    this.tell(fill(this.root.dataset.wordFailed, this.wordsOf(problem)));
+  }
+
+  wordsOf(problem) {
+    return problem.problems?.map((p) => p.text).join(" ") || problem.detail || this.root.dataset.wordNetwork;
+  }
+
+  tell(words) {
+    this.root.querySelector("[data-told]").textContent = words;
+  }
+}
+
+// call returns nothing when it is done, and the problem otherwise.
+async function call(method, address, body) {
+  try {
+    const answer = await fetch(address, {
+      method, cache: "no-store", body: body && JSON.stringify(body), headers: body ? { "Content-Type": "application/json" } : {},
+    });
+    return answer.ok ? null : await answer.json();
+  } catch {
+    return {};
+  }
+}
+
+// addressOf takes the port off an address: 203.0.113.7:1234, [2001:db8::1]:1234.
+function addressOf(client) {
+  return client.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
+}
+
+// networkOf is what a ban of a client should hold: an IPv6 player has at least a /64, and all of its addresses at hand.
+function networkOf(client) {
+  const address = addressOf(client);
+  if (!address.includes(":")) return address;
+  const [head, tail] = address.split("::");
+  const left = head ? head.split(":") : [];
+  const right = tail ? tail.split(":") : [];
+  const zeros = tail === undefined ? [] : Array(Math.max(0, 8 - left.length - right.length)).fill("0");
+  return `${[...left, ...zeros, ...right].slice(0, 4).join(":")}::/64`;
+}
