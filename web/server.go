@@ -37,8 +37,10 @@ const (
 	writeWait  = 90 * time.Second
 	idleWait   = 2 * time.Minute
 	finishWait = 5 * time.Second
-	// followEvery is how soon names and certificate authority follow the settings.
-	followEvery = time.Second
+	// followEvery is how soon names and certificate authority follow the settings, and refreshEvery how soon the
+	// certificate follows the addresses of the box.
+	followEvery  = time.Second
+	refreshEvery = time.Minute
 )
 
 // Options are what is shown and the ways in.
@@ -80,7 +82,7 @@ func Listen(o Options) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listen on %s: %w", o.Address, err), s.close())
 	}
-	l = tls.Limit(l, tls.LimitOptions{Allow: o.Control.MayReach})
+	l = tls.Limit(l, tls.LimitOptions{Allow: o.Control.MayReach, Checking: o.Certificates.Checking})
 	s.add(cryptotls.NewListener(l, o.Certificates.Config()), site.outer(site.overNetwork(routes)))
 	return s, nil
 }
@@ -142,10 +144,11 @@ func (s *Server) follow(ctx context.Context) error {
 	ticker := time.NewTicker(followEvery)
 	defer ticker.Stop()
 	defer s.site.certificates.Close()
-	var last *settings.Management
+	var last settings.Management
+	var refreshed time.Time
 	for {
-		if now := s.site.control.Management(); last == nil || !reflect.DeepEqual(*last, now) {
-			last = &now
+		if now := s.site.control.Management(); time.Since(refreshed) > refreshEvery || !reflect.DeepEqual(last, now) {
+			last, refreshed = now, time.Now()
 			s.site.useNames(now)
 		}
 		select {
