@@ -22,7 +22,8 @@ type sessionsCmd struct {
 	Service string `help:"Only those of this service." placeholder:"NAME"`
 	Client  string `help:"Only those of this client address." placeholder:"ADDRESS"`
 	Search  string `help:"Only those with this in an address, a name or their id." placeholder:"TEXT"`
-	Sort    string `help:"Sort by started, client, service, origin, idle, bytes or state; with a hyphen in front the largest first." placeholder:"COLUMN"`
+	Sort    string `help:"Sort by started, client, service, origin, idle, bytes or state. Default: the newest first." placeholder:"COLUMN"`
+	Desc    bool   `help:"Sort the largest first."`
 }
 
 func (c *sessionsCmd) Run(ctx context.Context, e *env) error {
@@ -63,9 +64,8 @@ func (c *sessionsCmd) query() url.Values {
 		query.Set("search", c.Search)
 	}
 	if c.Sort != "" {
-		column, descending := strings.CutPrefix(c.Sort, "-")
-		query.Set("sort", column)
-		query.Set("order", map[bool]string{false: "asc", true: "desc"}[descending])
+		query.Set("sort", c.Sort)
+		query.Set("order", map[bool]string{false: "asc", true: "desc"}[c.Desc])
 	}
 	return query
 }
