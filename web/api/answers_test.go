@@ -83,7 +83,8 @@ func TestSettingsOverTheNetwork(t *testing.T) {
 	ci.call("PUT", "/api/v1/settings?reason=first", webtest.Document).want(200, "", `"revision":1`)
 	ci.call("PUT", "/api/v1/settings", documentTwo, "Content-Type", "text/plain").want(415, "media-type")
 	ci.call("PUT", "/api/v1/settings", documentTwo, "If-Match", `"7"`).want(412, "stale")
-	ci.call("PUT", "/api/v1/settings?check=true", documentTwo).want(200, "", "services[everything].pool")
+	ci.call("PUT", "/api/v1/settings?check=true", documentTwo).want(200, "", "services[everything].pool", `"dangerous":false`)
+	ci.call("PUT", "/api/v1/settings?check=true", strings.ReplaceAll(webtest.Document, "wan0", "wan1")).want(200, "", `"dangerous":true`)
 	if a := ci.call("PUT", "/api/v1/settings", documentTwo, "If-Match", `"1"`).want(200, ""); a.header.Get("ETag") != `"2"` {
 		t.Errorf("ETag %s, want \"2\"", a.header.Get("ETag"))
 	}

@@ -220,7 +220,7 @@ func TestSchemasCompile(t *testing.T) {
 func TestSchemasHaveTheFieldsOfTheirTypes(t *testing.T) {
 	d := readDocument(t)
 	for name, v := range map[string]any{
-		"Problem": api.Problem{}, "FieldProblem": settings.Problem{}, "Change": settings.Change{}, "Changes": api.Changes{}, "Pending": control.Pending{},
+		"Problem": api.Problem{}, "FieldProblem": settings.Problem{}, "Change": settings.Change{}, "Changes": api.Changes{}, "Check": api.Check{}, "Pending": control.Pending{},
 		"Result": control.Result{}, "Revision": control.Revision{},
 		"Settings": settings.Settings{}, "SettingsEdge": settings.Edge{}, "SettingsManagement": settings.Management{}, "SettingsACME": settings.ACME{},
 		"SettingsDNS": settings.DNS{}, "SettingsLimits": settings.Limits{}, "SettingsPool": settings.Pool{}, "SettingsHealth": settings.Health{},

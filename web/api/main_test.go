@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -30,12 +31,11 @@ type box struct {
 	t        *testing.T
 	document *document
 	patterns map[*regexp.Regexp]string
-	covered  map[string]bool // operations that answered as asked
 }
 
 func newBox(t *testing.T) *box {
 	t.Helper()
-	b := &box{Site: webtest.Start(t), t: t, document: readDocument(t), patterns: map[*regexp.Regexp]string{}, covered: map[string]bool{}}
+	b := &box{Site: webtest.Start(t), t: t, document: readDocument(t), patterns: map[*regexp.Regexp]string{}}
 	for path := range b.document.paths {
 		pattern := regexp.MustCompile(`\\\{\w+\\\}`).ReplaceAllString(regexp.QuoteMeta(path), `[^/]+`)
 		b.patterns[regexp.MustCompile("^"+pattern+"$")] = path
@@ -100,9 +100,7 @@ func (p *person) call(method, path, body string, headers ...string) answer {
 	if err != nil {
 		p.b.t.Fatal(err)
 	}
-	for name, values := range p.header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, p.header)
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
@@ -147,7 +145,6 @@ func (b *box) hold(method, path string, a answer) {
 		b.t.Errorf("%s is not described", what)
 		return
 	}
-	b.covered[strings.ToLower(method)+" "+documented] = true
 	kind, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
 	content, ok := described.Content[kind]
 	switch {

@@ -70,12 +70,34 @@ func (a *API) check(c echo.Context, body []byte) error {
 	if len(problems) > 0 {
 		return &control.Invalid{Problems: problems}
 	}
-	return c.JSON(http.StatusOK, Changes{list(changes)})
+	dangerous, err := a.dangerous(body)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, Check{list(changes), dangerous})
 }
 
-// Changes is the answer of a check and of a diff.
+// dangerous tells whether a valid document can cut off whoever applies it over the network.
+func (a *API) dangerous(document []byte) (bool, error) {
+	current, err := a.Control.Current()
+	if err != nil && !errors.Is(err, control.ErrNotFound) {
+		return false, err
+	}
+	before, _ := settings.Decode(current.Document) // stored ones were valid; none is the empty settings
+	after, _ := settings.Decode(document)
+	return settings.Dangerous(before, after), nil
+}
+
+// Changes is what a revision changed.
 type Changes struct {
 	Changes []settings.Change `json:"changes"`
+}
+
+// Check is what a document would change.
+type Check struct {
+	Changes []settings.Change `json:"changes"`
+	// Dangerous: it can cut the operator off, so it should wait for a confirmation.
+	Dangerous bool `json:"dangerous"`
 }
 
 // list is an empty list instead of null.
