@@ -12,6 +12,7 @@ import (
 
 	"breakwater/appliance/control"
 	"breakwater/appliance/settings"
+	"breakwater/web/api"
 )
 
 type applyCmd struct {
@@ -43,11 +44,14 @@ func (c *applyCmd) Run(ctx context.Context, e *env) error {
 }
 
 func checkDocument(ctx context.Context, e *env, box *client, document []byte) error {
-	var answer struct{ Changes []settings.Change }
+	var answer api.Check
 	if err := box.call(ctx, http.MethodPut, "/api/v1/settings", url.Values{"check": {"true"}}, document, &answer); err != nil {
 		return err
 	}
 	printChanges(e, answer.Changes)
+	if answer.Dangerous {
+		fmt.Fprintln(e.stdout, "This can cut you off. Apply it with --confirm 60s: it is reverted unless you confirm it.")
+	}
 	return nil
 }
 
