@@ -25,6 +25,8 @@ func (e *BanRefused) Error() string { return e.Why }
 
 // bans is the list as the store has it, kept here because edge is compared with it every second.
 type bans struct {
+	pushing sync.Mutex // so that an older list never reaches edge behind a newer one; taken before mu
+
 	mu    sync.Mutex
 	list  []Ban // in the order of prefixes
 	print string
@@ -147,6 +149,8 @@ func (c *Control) forgetExpired() error {
 
 // pushBans gives edge the whole list. When that fails Run goes on trying.
 func (c *Control) pushBans(ctx context.Context) {
+	c.bans.pushing.Lock()
+	defer c.bans.pushing.Unlock()
 	c.bans.mu.Lock()
 	list := c.bans.planned()
 	c.bans.mu.Unlock()

@@ -58,6 +58,7 @@ type Edge struct {
 	engine     *proxy.Engine
 	steering   *steering.Steering
 	bans       bans
+	routers    routers
 
 	mu      sync.Mutex // serialises apply, and guards what follows
 	current *plan.Plan // nil: none yet
@@ -259,17 +260,6 @@ func (e *Edge) Status() status.Edge {
 	e.observeNetwork(&s)
 	s.Conditions = e.conditions.List()
 	return s
-}
-
-// observeNetwork fills in the interfaces. A kernel that does not tell is a condition, not a status without an answer.
-func (e *Edge) observeNetwork(into *status.Edge) {
-	var err error
-	if into.Interfaces, into.Gateways, err = steering.Network(); err != nil {
-		e.conditions.Raise(health.Condition{Code: "network-unknown", Severity: health.Info,
-			Title: "The network interfaces cannot be listed", Detail: err.Error() + "."})
-		return
-	}
-	e.conditions.Clear("network-unknown", "")
 }
 
 // transparentPools are the pools that some service uses with the client's address as packet source.

@@ -13,21 +13,15 @@ import (
 	"breakwater/appliance/status"
 )
 
-// Network lists the interfaces of the box, without lo, and the gateways that its routes lead to.
-func Network() ([]status.Interface, []netip.Addr, error) {
+// Interfaces lists the interfaces of the box, without lo.
+func Interfaces() ([]status.Interface, error) {
 	links, err := dump(netlink.LinkList)
 	if err != nil {
-		return nil, nil, fmt.Errorf("list interfaces: %w", err)
+		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
 	found, err := dump(listAddresses)
 	if err != nil {
-		return nil, nil, fmt.Errorf("list addresses: %w", err)
-	}
-	var o observed
-	for f := range families {
-		if err := o.observeRoutes(f); err != nil {
-			return nil, nil, err
-		}
+		return nil, fmt.Errorf("list addresses: %w", err)
 	}
 	list := []status.Interface{}
 	for _, l := range links {
@@ -36,8 +30,19 @@ func Network() ([]status.Interface, []netip.Addr, error) {
 		}
 	}
 	describe(list)
+	return list, nil
+}
+
+// Gateways are the routers that the routes of the box lead to. It reads all of them, which may be many.
+func Gateways() ([]netip.Addr, error) {
+	var o observed
+	for f := range families {
+		if err := o.observeRoutes(f); err != nil {
+			return nil, err
+		}
+	}
 	slices.SortFunc(o.gateways, netip.Addr.Compare)
-	return list, append([]netip.Addr{}, slices.Compact(o.gateways)...), nil
+	return slices.Compact(o.gateways), nil
 }
 
 func interfaceOf(l *netlink.LinkAttrs, found []address) status.Interface {

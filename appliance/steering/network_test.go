@@ -6,9 +6,9 @@ import (
 	"unsafe"
 )
 
-// TestNetwork compares with what the standard library sees of this machine.
-func TestNetwork(t *testing.T) {
-	got, _, err := Network()
+// TestInterfaces compares with what the standard library sees of this machine.
+func TestInterfaces(t *testing.T) {
+	got, err := Interfaces()
 	if err != nil {
 		t.Fatal(err)
 	}
