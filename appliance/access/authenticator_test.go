@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/go-webauthn/webauthn/protocol/webauthncbor"
@@ -93,7 +94,7 @@ func (a *authenticator) get(options []byte) []byte {
 	client := a.clientData("webauthn.get", o.PublicKey.Challenge)
 	data := a.data(o.PublicKey.RPID, a.flags)
 	clientHash := sha256.Sum256(client)
-	digest := sha256.Sum256(append(data[:len(data):len(data)], clientHash[:]...))
+	digest := sha256.Sum256(append(slices.Clip(data), clientHash[:]...))
 	signature, err := ecdsa.SignASN1(rand.Reader, a.key, digest[:])
 	must(a.t, err)
 	return a.answer(map[string]any{

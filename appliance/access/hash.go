@@ -33,12 +33,18 @@ const (
 
 // hasher bounds the memory and the time that password hashes take, as strangers can ask for them.
 type hasher struct {
+	memory  uint32 // KiB of a new hash
 	running chan struct{}
 	inside  chan struct{} // running or waiting
 }
 
 func newHasher(atOnce int) *hasher {
-	return &hasher{running: make(chan struct{}, atOnce), inside: make(chan struct{}, atOnce+hashQueue)}
+	return &hasher{memory: argonMemory, running: make(chan struct{}, atOnce), inside: make(chan struct{}, atOnce+hashQueue)}
+}
+
+// blank is a hash that is yet to be computed.
+func (h *hasher) blank() phc {
+	return phc{memory: h.memory, time: argonTime, threads: argonThreads, salt: newRandom(argonSalt), key: make([]byte, argonKey)}
 }
 
 // enter waits for a place; leave must be called when there is no error.
@@ -68,8 +74,8 @@ func (h *hasher) hash(ctx context.Context, password string) (store.Secret, error
 		return "", err
 	}
 	defer h.leave()
-	p := phc{memory: argonMemory, time: argonTime, threads: argonThreads, salt: newRandom(argonSalt)}
-	p.key = p.compute(password, argonKey)
+	p := h.blank()
+	p.key = p.compute(password)
 	return store.Secret(p.String()), nil
 }
 
@@ -77,13 +83,13 @@ func (h *hasher) hash(ctx context.Context, password string) (store.Secret, error
 func (h *hasher) fits(ctx context.Context, hash store.Secret, password string) (bool, error) {
 	p, ok := parsePHC(string(hash))
 	if !ok {
-		p = phc{memory: argonMemory, time: argonTime, threads: argonThreads, salt: make([]byte, argonSalt), key: make([]byte, argonKey)}
+		p = h.blank()
 	}
 	if err := h.enter(ctx); err != nil {
 		return false, err
 	}
 	defer h.leave()
-	same := subtle.ConstantTimeCompare(p.compute(password, uint32(len(p.key))), p.key) == 1
+	same := subtle.ConstantTimeCompare(p.compute(password), p.key) == 1
 	return same && ok, nil
 }
 
@@ -95,8 +101,8 @@ type phc struct {
 }
 
 // compute hashes the password in Unicode's form NFC: the same letters come in several forms from several keyboards.
-func (p phc) compute(password string, length uint32) []byte {
-	return argon2.IDKey(norm.NFC.Bytes([]byte(password)), p.salt, p.time, p.memory, p.threads, length)
+func (p phc) compute(password string) []byte {
+	return argon2.IDKey(norm.NFC.Bytes([]byte(password)), p.salt, p.time, p.memory, p.threads, uint32(len(p.key)))
 }
 
 func (p phc) String() string {

@@ -111,7 +111,7 @@ func TestTheThrottleIsBounded(t *testing.T) {
 	fail(th, "192.0.2.1", "", freeFailures)
 	for i := range maxThrottled + 100 {
 		c.advance(time.Millisecond)
-		fail(th, netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String(), "anna", 1)
+		fail(th, netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String(), "", 1)
 	}
 	if len(th.seen) > maxThrottled {
 		t.Errorf("%d entries, want at most %d", len(th.seen), maxThrottled)

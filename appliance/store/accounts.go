@@ -43,7 +43,7 @@ func (s *Store) writeAccounts(a *AccessTx) error {
 	if err != nil {
 		return err
 	}
-	document, err := json.MarshalIndent(accounts, "", "  ")
+	document, err := json.MarshalIndent(accounts, "", "  ") //nolint:gosec // this file is where the password hashes are kept
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,8 +50,8 @@ func TestAFullDisk(t *testing.T) {
 		}
 	}
 	assertKept(s, committed)
-	if _, _, err := s.CreateToken("x", time.Now()); err != nil && !errors.Is(err, ErrNoSpace) {
-		t.Errorf("CreateToken: got %v, want nil or ErrNoSpace", err)
+	if err := s.UpdateAccess(putOneOfEach); err != nil && !errors.Is(err, ErrNoSpace) {
+		t.Errorf("UpdateAccess: got %v, want nil or ErrNoSpace", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
