@@ -59,7 +59,7 @@ var (
 	flows          = gauge("flows", "UDP flows that are alive.", "service")
 	sessionsOpened = counter("sessions_opened_total", "TCP sessions opened.", "service")
 	flowsOpened    = counter("flows_opened_total", "UDP flows opened.", "service")
-	bytes          = counter("payload_bytes_total", "Payload passed on, without PROXY headers.", "service", "to")
+	payload        = counter("payload_bytes_total", "Payload passed on, without PROXY headers.", "service", "to")
 	datagrams      = counter("datagrams_total", "UDP datagrams passed on.", "service", "to")
 
 	interfaceUp      = gauge("interface_up", "Whether the network interface has a carrier.", "interface")
@@ -155,8 +155,8 @@ func (w writer) edge(e status.Edge) {
 		w.put(flows, float64(s.Flows), s.Name)
 		w.put(sessionsOpened, float64(s.SessionsOpened), s.Name)
 		w.put(flowsOpened, float64(s.FlowsOpened), s.Name)
-		w.put(bytes, float64(s.BytesToOrigin), s.Name, "origin")
-		w.put(bytes, float64(s.BytesToClient), s.Name, "client")
+		w.put(payload, float64(s.BytesToOrigin), s.Name, "origin")
+		w.put(payload, float64(s.BytesToClient), s.Name, "client")
 		w.put(datagrams, float64(s.DatagramsToOrig), s.Name, "origin")
 		w.put(datagrams, float64(s.DatagramsToCli), s.Name, "client")
 	}

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"bufio"
+	"encoding/json"
 	"fmt"
-	"net/http"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -33,8 +35,27 @@ func (a *API) ListSessions(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	window.Sessions = list(window.Sessions)
-	return c.JSON(http.StatusOK, window)
+	c.Response().Header().Set("Content-Type", "application/json")
+	_ = writeWindow(c.Response(), window) // the reader is gone, there is nobody to tell
+	return nil
+}
+
+// writeWindow writes a window as JSON one session at a time: 50,000 at once would take many times the memory that
+// control needs otherwise.
+func writeWindow(w io.Writer, window status.SessionList) error {
+	out := bufio.NewWriterSize(w, 64<<10)
+	encoder := json.NewEncoder(out)
+	fmt.Fprintf(out, `{"total":%d,"matched":%d,"sessions":[`, window.Total, window.Matched)
+	for i := range window.Sessions {
+		if i > 0 {
+			_ = out.WriteByte(',') // a bufio.Writer keeps its first error for Flush
+		}
+		if err := encoder.Encode(&window.Sessions[i]); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(out, "]}")
+	return out.Flush()
 }
 
 func sessionQuery(c echo.Context) (q control.SessionQuery, err error) {

@@ -67,6 +67,7 @@ func TestTrials(t *testing.T) {
 	})
 	op := b.token("op", access.Operator)
 	op.call("POST", "/api/v1/try", `{"network":"tcp","address":"10.0.0.20:25565","send":"aGk="}`).want(200, "", `"received":"aGk="`, `"reason":"normal"`)
+	b.wantAudit("try", "10.0.0.20:25565", "tcp")
 	op.call("POST", "/api/v1/services/everything/test", "").want(404, "not-found")
 	b.Apply(t, webtest.Document)
 	op.call("POST", "/api/v1/services/everything/test", "").want(200, "", `"origin":"games-1"`, `"origin":"games-2"`)

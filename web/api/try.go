@@ -19,6 +19,9 @@ func (a *API) Try(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.record(c, "try", request.Address, string(request.Network)); err != nil {
+		return err
+	}
 	return c.JSON(http.StatusOK, trial)
 }
 
