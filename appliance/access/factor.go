@@ -108,8 +108,21 @@ func (a *Access) NewRecoveryCodes(by Identity, p Peer) ([]string, error) {
 	return codes, nil
 }
 
-// useSecond uses up the TOTP code or recovery code, if the account has a second factor, and says which it was. The
-// account must be stored in the transaction that it was read in: that is what makes a code work once.
+// spend uses up the TOTP code or recovery code, if the account has a second factor, and says which it was. It must be
+// called in the transaction that account was read in: that is what makes a code work once.
+func spend(tx *store.AccessTx, account *store.Account, second string, now time.Time) (how string, err error) {
+	left := len(account.Recovery)
+	how, err = useSecond(account, second, now)
+	switch {
+	case err != nil:
+		return "", err
+	case len(account.Recovery) < left:
+		return how, tx.PutAccount(*account) // a used recovery code must not come back with the second copy
+	}
+	return how, tx.TouchAccount(*account) // a step is over after 90 seconds anyway
+}
+
+// useSecond changes the account as the code demands.
 func useSecond(account *store.Account, second string, now time.Time) (how string, err error) {
 	if account.TOTP == nil {
 		return "", nil

@@ -38,7 +38,7 @@ func (a *Access) Login(ctx context.Context, p Peer, name, password, second strin
 		if err != nil {
 			return now, event{}, err
 		}
-		how, err := useSecond(&now, second, a.now())
+		how, err := spend(tx, &now, second, a.now())
 		return now, event{"login", name, how}, err
 	})
 	return identity, cookie, a.settle(try, p, "login-failed", name, err)
@@ -88,8 +88,8 @@ func unchanged(tx *store.AccessTx, checked store.Account) (store.Account, error)
 	return account, orWrong(err)
 }
 
-// enter makes a login, with everything that goes with it, in one transaction. Check returns the account as it is to be
-// stored and what the audit log is told; its error ends it.
+// enter makes a login, with everything that goes with it, in one transaction. Check returns the account, which is there
+// by then, and what the audit log is told; its error ends it.
 func (a *Access) enter(p Peer, check func(*store.AccessTx) (store.Account, event, error)) (identity Identity, cookie string, err error) {
 	cookie = newSecret()
 	now := a.now().UTC()
@@ -105,7 +105,7 @@ func (a *Access) enter(p Peer, check func(*store.AccessTx) (store.Account, event
 		account.LastLogin = now
 		login.Account, login.Epoch = account.ID, account.Epoch
 		identity = identityOf(account, login)
-		return errors.Join(tx.PutAccount(account), makeRoom(tx, now), tx.PutLogin(login), a.record(tx, identity, p, e))
+		return errors.Join(tx.TouchAccount(account), makeRoom(tx, now), tx.PutLogin(login), a.record(tx, identity, p, e))
 	})
 	if err != nil {
 		return Identity{}, "", err
@@ -214,14 +214,11 @@ func (a *Access) Prove(ctx context.Context, by Identity, p Peer, password, secon
 		if err != nil {
 			return err
 		}
-		how, err := useSecond(&now, second, a.now())
+		how, err := spend(tx, &now, second, a.now())
 		if err != nil {
 			return err
 		}
-		if how != "" {
-			err = tx.PutAccount(now)
-		}
-		return errors.Join(err, a.renew(tx, by, now.ID, cookie), a.record(tx, by, p, event{"prove", by.Name, how}))
+		return errors.Join(a.renew(tx, by, now.ID, cookie), a.record(tx, by, p, event{"prove", by.Name, how}))
 	})
 	if err = a.settle(try, p, "prove-failed", by.Name, err); err != nil {
 		return "", err

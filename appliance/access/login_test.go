@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -283,5 +285,33 @@ func TestWhoGoesAwayIsNoFailure(t *testing.T) {
 		if _, _, err := b.Login(ctx, peer(1), "anna", goodPassword, ""); !errors.Is(err, context.Canceled) {
 			t.Fatalf("got %v, want canceled", err)
 		}
+	}
+}
+
+// TestALoginNeedsNoRoomForASecondCopy blocks the plain file of the accounts, as a full disk does.
+func TestALoginNeedsNoRoomForASecondCopy(t *testing.T) {
+	b, anna, _ := claimed(t)
+	recovery := enableTOTP(t, b, anna)
+	code := codeAt(t, secretOf(t, b, "anna"), b.clock.Now())
+	inTheWay := filepath.Join(b.dir, "access.json.tmp")
+	must(t, os.MkdirAll(filepath.Join(inTheWay, "x"), 0o700))
+	if err := b.SetPassword(anna, peer(0), "anna", otherPassword); err == nil {
+		t.Error("a change of the password was acknowledged")
+	}
+	if _, _, err := b.Login(t.Context(), peer(1), "anna", goodPassword, recovery[0]); err == nil {
+		t.Error("the use of a recovery code was acknowledged")
+	}
+	who, cookie, err := b.Login(t.Context(), peer(1), "anna", goodPassword, code)
+	must(t, err)
+	must(t, os.RemoveAll(inTheWay))
+	b.restart(t)
+	if got, err := b.ByCookie(cookie, peer(1)); err != nil || got != who {
+		t.Errorf("after a restart: got %+v, %v, want %+v", got, err, who)
+	}
+	if _, _, err := b.Login(t.Context(), peer(2), "anna", goodPassword, code); !errors.Is(err, ErrWrong) {
+		t.Errorf("the same code: got %v, want ErrWrong", err)
+	}
+	if _, _, err := b.Login(t.Context(), peer(2), "anna", goodPassword, recovery[0]); err != nil {
+		t.Errorf("the recovery code that was refused: %v", err)
 	}
 }

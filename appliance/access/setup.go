@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -75,11 +76,10 @@ func (a *Access) Claim(ctx context.Context, p Peer, code, name, password string)
 		return Identity{}, "", err
 	}
 	identity, cookie, err := a.enter(p, func(tx *store.AccessTx) (store.Account, event, error) {
-		there, err := tx.Accounts()
-		if err == nil && len(there) > 0 {
-			err = ErrClaimed
+		if there, err := tx.Accounts(); err != nil || len(there) > 0 {
+			return account, event{}, cmp.Or(err, ErrClaimed)
 		}
-		return account, event{"claim", account.Name, ""}, err
+		return account, event{"claim", account.Name, ""}, tx.PutAccount(account)
 	})
 	if err == nil || errors.Is(err, ErrClaimed) {
 		a.claimed.Store(true)

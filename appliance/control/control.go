@@ -229,8 +229,13 @@ func (c *Control) reportStore(r store.Report) {
 	if r.Damaged != "" {
 		c.conditions.Raise(health.Condition{Code: "store-restored", Severity: health.Warning,
 			Title: "The stored settings were damaged and restored",
-			Detail: fmt.Sprintf("%s. %d revisions were restored from their plain files; API tokens and a change that waited for its confirmation are lost. "+
-				"Create the tokens again and check the disk. The damaged file is kept as %s.", r.Why, r.Restored, r.Damaged)})
+			Detail: fmt.Sprintf("%s. %d revisions and %d accounts were restored from their plain files; API tokens, logins, bans, the audit log "+
+				"and a change that waited for its confirmation are lost. Create the tokens and bans again and check the disk. "+
+				"The damaged file is kept as %s.", r.Why, r.Restored, r.Accounts, r.Damaged)})
+	}
+	if r.AccountsLost != "" {
+		c.conditions.Raise(health.Condition{Code: "accounts-lost", Severity: health.Critical, Title: "The accounts could not be restored",
+			Detail: "Both copies are damaged. Whoever has the setup code that the console shows can claim the box again. The damaged file is kept as " + r.AccountsLost + "."})
 	}
 	for _, name := range r.Unusable {
 		c.conditions.Raise(health.Condition{Code: "revision-lost", Subject: name, Severity: health.Warning,

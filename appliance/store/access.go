@@ -138,6 +138,16 @@ func (a *AccessTx) PutAccount(account Account) error {
 	return write(a.tx.Bucket(bucketAccounts), []byte(account.Name), account)
 }
 
+// TouchAccount stores what a login changes about an account: when it was, the step of its TOTP code, the counter of its
+// passkey. That is not worth a new second copy, and so there are logins while the disk has no room for one. The account
+// must be there already.
+func (a *AccessTx) TouchAccount(account Account) error {
+	if _, err := a.Account(account.Name); err != nil {
+		return err
+	}
+	return write(a.tx.Bucket(bucketAccounts), []byte(account.Name), account)
+}
+
 // DeleteAccount forgets an account; ErrNotFound when there is none.
 func (a *AccessTx) DeleteAccount(name string) error {
 	a.accountsChanged = true

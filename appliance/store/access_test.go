@@ -69,22 +69,23 @@ func TestAnUpdateThatFailsChangesNothing(t *testing.T) {
 // TestTheNewerCopyOfTheAccountsWins opens directories whose two copies differ.
 func TestTheNewerCopyOfTheAccountsWins(t *testing.T) {
 	tests := []struct {
-		name           string
-		change         func(dir, older string) error // older: the plain file when only anna was there
-		want, unusable []string
-		adopted        int
+		name    string
+		change  func(dir, older string) error // older: the plain file when only anna was there
+		want    []string
+		lost    bool
+		adopted int
 	}{
-		{"no bbolt file", func(dir, _ string) error { return os.Remove(filepath.Join(dir, FileName)) }, []string{"anna", "bert"}, nil, 2},
-		{"no plain file", func(dir, _ string) error { return os.Remove(filepath.Join(dir, accountsFile)) }, []string{"anna", "bert"}, nil, 0},
+		{"no bbolt file", func(dir, _ string) error { return os.Remove(filepath.Join(dir, FileName)) }, []string{"anna", "bert"}, false, 2},
+		{"no plain file", func(dir, _ string) error { return os.Remove(filepath.Join(dir, accountsFile)) }, []string{"anna", "bert"}, false, 0},
 		{"an older plain file", func(dir, older string) error {
 			return os.WriteFile(filepath.Join(dir, accountsFile), []byte(older), 0o600)
-		}, []string{"anna", "bert"}, nil, 0},
+		}, []string{"anna", "bert"}, false, 0},
 		{"a damaged plain file", func(dir, older string) error {
 			return os.WriteFile(filepath.Join(dir, accountsFile), []byte(older[1:]), 0o600)
-		}, []string{"anna", "bert"}, nil, 0},
+		}, []string{"anna", "bert"}, false, 0},
 		{"a damaged plain file and no other", func(dir, older string) error {
 			return errors.Join(os.Remove(filepath.Join(dir, FileName)), os.WriteFile(filepath.Join(dir, accountsFile), []byte(older[1:]), 0o600))
-		}, nil, []string{accountsFile}, 0},
+		}, nil, true, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -107,8 +108,8 @@ func TestTheNewerCopyOfTheAccountsWins(t *testing.T) {
 			if names := accountNames(t, s); !slices.Equal(names, test.want) {
 				t.Errorf("the accounts are %v, want %v", names, test.want)
 			}
-			if report.Accounts != test.adopted || !slices.Equal(report.Unusable, test.unusable) {
-				t.Errorf("report %+v, want %d accounts adopted and %v unusable", report, test.adopted, test.unusable)
+			if report.Accounts != test.adopted || (report.AccountsLost != "") != test.lost {
+				t.Errorf("report %+v, want %d accounts adopted, lost: %v", report, test.adopted, test.lost)
 			}
 			if _, plain, err := s.readAccounts(); err != nil || len(plain) != len(test.want) {
 				t.Errorf("the plain file has %v (error %v), want %v", plain, err, test.want)

@@ -106,9 +106,8 @@ func (s *Store) replaceAccountsFile(stored uint64, report *Report) error {
 	if stored > 0 {
 		return s.ViewAccess(s.writeAccounts)
 	}
-	report.Unusable = append(report.Unusable, accountsFile)
-	aside := freeName(s.accountsPath() + ".corrupt-" + time.Now().UTC().Format("20060102T150405Z"))
-	if err := s.files.rename(s.accountsPath(), aside); err != nil {
+	report.AccountsLost = freeName(s.accountsPath() + ".corrupt-" + time.Now().UTC().Format("20060102T150405Z"))
+	if err := s.files.rename(s.accountsPath(), report.AccountsLost); err != nil {
 		return fmt.Errorf("move damaged accounts aside: %w", err)
 	}
 	return nil

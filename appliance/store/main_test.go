@@ -75,7 +75,7 @@ func open0(t *testing.T, dir string) *Store {
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
-	if report.Damaged != "" || len(report.Unusable) > 0 {
+	if report.Damaged != "" || len(report.Unusable) > 0 || report.AccountsLost != "" {
 		t.Fatalf("Open reports %+v, want nothing damaged", report)
 	}
 	t.Cleanup(func() {

@@ -101,11 +101,12 @@ type Options struct {
 
 // Report is what Open had to do. The zero value: nothing.
 type Report struct {
-	Damaged  string   // where the damaged bbolt file was moved; empty: it was whole
-	Why      string   // what was wrong with it
-	Restored int      // revisions taken from plain files
-	Accounts int      // accounts taken from their plain file
-	Unusable []string // plain files that are damaged too
+	Damaged      string   // where the damaged bbolt file was moved; empty: it was whole
+	Why          string   // what was wrong with it
+	Restored     int      // revisions taken from plain files
+	Accounts     int      // accounts taken from their plain file
+	AccountsLost string   // where the damaged plain file of the accounts was moved, when bbolt had none either; empty: there was no need
+	Unusable     []string // plain files that are damaged too
 }
 
 // Store is an open state directory. It is safe for concurrent use.
