@@ -172,7 +172,8 @@ func TestBodiesAreBoundedAndStrict(t *testing.T) {
 		header           []string
 	}{
 		{"no JSON", `prefix=1`, "bad-request", 400, nil},
-		{"a list", `[]`, "invalid", 422, nil},
+		{"a list", `[]`, "bad-request", 400, nil},
+		{"null", `null`, "bad-request", 400, nil},
 		{"nothing", ``, "bad-request", 400, nil},
 		{"two values", `{"prefix":"198.51.100.1"} {}`, "bad-request", 400, nil},
 		{"another type", `{"prefix":"198.51.100.1"}`, "media-type", 415, []string{"Content-Type", "text/plain"}},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +24,14 @@ func readJSON(c echo.Context, v any) error {
 	if err := requireJSON(c); err != nil {
 		return err
 	}
-	decoder := json.NewDecoder(http.MaxBytesReader(c.Response(), c.Request().Body, maxSmall))
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, maxSmall))
+	if err != nil {
+		return err
+	}
+	if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
+		return badRequest("The body must be a JSON object.") // null would be read as an empty one
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(v); err != nil {
 		return bodyProblem(err)
@@ -54,9 +62,6 @@ func bodyProblem(err error) error {
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return invalid("invalid", strings.Trim(name, `"`), "There is no such field.")
-	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return err
 	}
 	return badRequest("The body is not the JSON object that this call takes: " + err.Error() + ".")
 }

@@ -46,6 +46,7 @@ var codes = map[string]int{
 	"edge-refused":     http.StatusBadGateway,
 	"not-applied":      http.StatusBadGateway,
 	"ban-refused":      http.StatusUnprocessableEntity,
+	"try-refused":      http.StatusUnprocessableEntity,
 
 	// Accounts, logins and tokens.
 	"no-account":     http.StatusConflict,

@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"encoding/base64"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -68,6 +70,18 @@ func TestTrials(t *testing.T) {
 	op := b.token("op", access.Operator)
 	op.call("POST", "/api/v1/try", `{"network":"tcp","address":"10.0.0.20:25565","send":"aGk="}`).want(200, "", `"received":"aGk="`, `"reason":"normal"`)
 	b.wantAudit("try", "10.0.0.20:25565", "tcp")
+	for body, field := range map[string]string{
+		`{"network":"icmp","address":"10.0.0.20:1"}`: "network", `{"network":"tcp","address":"10.0.0.20"}`: "address", `{"network":"tcp","address":"10.0.0.20:0"}`: "address",
+		`{"network":"tcp","address":"10.0.0.20:1","header":"spp"}`: "header", `{"network":"udp","address":"10.0.0.20:1","wait":-1}`: "wait",
+		`{"network":"udp","address":"10.0.0.20:1","send":"` + base64.StdEncoding.EncodeToString(make([]byte, 1201)) + `"}`: "send",
+	} {
+		if a := op.call("POST", "/api/v1/try", body).want(422, "invalid"); !slices.Equal(a.fields(), []string{field}) {
+			t.Errorf("%.80s: the fields are %v, want %s", body, a.fields(), field)
+		}
+	}
+	b.Edge.Answer(func(plan.Try) (status.Trial, error) { return status.Trial{}, errors.New("127.0.0.1 is this box") })
+	op.call("POST", "/api/v1/try", `{"network":"tcp","address":"127.0.0.1:22"}`).want(422, "try-refused", "127.0.0.1 is this box")
+	b.Edge.Answer(nil)
 	op.call("POST", "/api/v1/services/everything/test", "").want(404, "not-found")
 	b.Apply(t, webtest.Document)
 	op.call("POST", "/api/v1/services/everything/test", "").want(200, "", `"origin":"games-1"`, `"origin":"games-2"`)
