@@ -71,6 +71,8 @@ type Control struct {
 	mu      sync.Mutex
 	wanted  *plan.Plan // what edge should run; nil: nothing was ever set, leave edge alone
 	pending *Pending
+	// takenBackUntil is when the condition of a change that nobody kept ends.
+	takenBackUntil time.Time
 
 	management management
 }
@@ -139,6 +141,9 @@ func (c *Control) drop(candidate store.Candidate) error {
 	c.log.Warn("an unconfirmed candidate is reverted", "rev", candidate.Base, "author", candidate.Author)
 	if err := c.store.ClearCandidate(); err != nil && !errors.Is(err, store.ErrNewer) {
 		return err
+	}
+	if !candidate.Deadline.IsZero() {
+		c.tellTakenBack(candidate.Author, candidate.Base)
 	}
 	return c.wantReverted(candidate.Base)
 }
@@ -250,6 +255,7 @@ func (c *Control) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		c.revertExpired(ctx)
+		c.forgetTakenBack()
 		keeper.check(ctx)
 		select {
 		case <-ctx.Done():
@@ -266,8 +272,10 @@ func (c *Control) revertExpired(ctx context.Context) {
 	if pending == nil || c.now().Before(pending.Deadline) {
 		return
 	}
-	err := c.Revert(ctx, "nobody confirmed it")
-	if err != nil && !errors.Is(err, ErrNothingPending) {
+	switch err := c.Revert(ctx, "nobody confirmed it"); {
+	case err == nil:
+		c.tellTakenBack(pending.Author, pending.Base)
+	case !errors.Is(err, ErrNothingPending):
 		c.log.Error("revert the unconfirmed candidate", "err", err)
 	}
 }

@@ -307,10 +307,15 @@ func TestTheDeadline(t *testing.T) {
 			if s.Pending != nil && s.Pending.Deadline.After(b.now.Add(time.Minute)) {
 				t.Errorf("the deadline is %s, longer than a minute after %s", s.Pending.Deadline, b.now)
 			}
-			if test.pending == slices.Contains(b.codes(), "unconfirmed") {
-				return
+			if codes := b.codes(); slices.Contains(codes, "unconfirmed") != test.pending || slices.Contains(codes, "taken-back") == test.pending {
+				t.Errorf("conditions %v", codes)
 			}
-			t.Errorf("conditions %v", b.codes())
+			if !test.pending {
+				b.mustPropose("three", 0)
+			}
+			if slices.Contains(b.codes(), "taken-back") {
+				t.Errorf("after the next change: conditions %v", b.codes())
+			}
 		})
 	}
 }

@@ -146,6 +146,7 @@ func (c *Control) apply(ctx context.Context, candidate store.Candidate, p plan.P
 	if err := c.edge.Apply(ctx, p); err != nil {
 		return Result{}, c.undo(ctx, old, candidate.Base, &NotApplied{err})
 	}
+	c.conditions.Clear(takenBack, "")
 	if !candidate.Deadline.IsZero() {
 		c.want(&p, pending)
 		c.log.Info("settings applied, waiting for the confirmation", "author", candidate.Author, "deadline", candidate.Deadline)
