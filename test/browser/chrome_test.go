@@ -272,11 +272,11 @@ func (p *browser) resize(s screen) {
 	must(p.t, err)
 }
 
-// scheme lets the system ask for dark or light.
+// scheme lets the system ask for dark or light, and for no motion, so that pages show their end state at once.
 func (p *browser) scheme(name string) {
 	p.t.Helper()
 	_, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
 	must(p.t, err)
 }
 

@@ -1,0 +1,133 @@
+//go:build e2e
+
+package browser
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+const (
+	screens = "../../build/screens"
+	axe     = "../../build/npm/browser/node_modules/axe-core/axe.min.js"
+)
+
+// schemes are what a system asks pages for.
+var schemes = []string{"light", "dark"}
+
+// inspect looks at the page that is open, dark and light, wide and narrow: nothing that keeps people out (axe-core),
+// nothing wider than a phone, everything within reach of the keyboard. It leaves pictures.
+func (p *browser) inspect(name string) {
+	p.t.Helper()
+	for _, scheme := range schemes {
+		p.scheme(scheme)
+		p.shoot(name + "-" + scheme + "-1280")
+		p.accessible(name + " " + scheme)
+		p.resize(narrow)
+		p.fits(name)
+		p.shoot(name + "-" + scheme + "-360")
+		p.resize(wide)
+	}
+	p.reachable(name)
+}
+
+func (p *browser) shoot(name string) {
+	p.t.Helper()
+	picture, err := p.picture()
+	must(p.t, err)
+	must(p.t, os.MkdirAll(screens, 0o755))
+	must(p.t, os.WriteFile(filepath.Join(screens, name+".png"), picture, 0o644))
+}
+
+// violation is what axe-core tells of one rule.
+type violation struct {
+	ID, Impact, Help string
+	Nodes            []struct {
+		HTML           string
+		FailureSummary string
+	}
+}
+
+// accessible runs axe-core. The debugger may put it into the page; the content security policy stops others.
+func (p *browser) accessible(what string) {
+	p.t.Helper()
+	source, err := os.ReadFile(axe)
+	if err != nil {
+		p.t.Fatalf("this test needs axe-core from npm: run test/tools/setup test, which installs it: %v", err)
+	}
+	if !ask[bool](p, "typeof axe === 'object'") {
+		ask[bool](p, string(source)+"; true")
+	}
+	for _, v := range ask[[]violation](p, "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations)") {
+		report := p.t.Logf
+		if v.Impact == "serious" || v.Impact == "critical" {
+			report = p.t.Errorf
+		}
+		for _, n := range v.Nodes[:min(3, len(v.Nodes))] {
+			report("%s: %s (%s, %d times): %s: %.300s: %s", what, v.ID, v.Impact, len(v.Nodes), v.Help, n.HTML, strings.ReplaceAll(n.FailureSummary, "\n", " "))
+		}
+	}
+}
+
+// fits expects no scrolling to the side. A wide table scrolls within its own box.
+func (p *browser) fits(name string) {
+	p.t.Helper()
+	got := ask[int](p, "document.scrollingElement.scrollWidth")
+	if got <= narrow.width {
+		return
+	}
+	wide := ask[[]string](p, fmt.Sprintf(`[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > %d + 1 && !e.parentElement.closest('.table, pre')).map(e => e.outerHTML.slice(0, 150))`, narrow.width))
+	p.t.Errorf("%s: the page is %d px wide on a screen of %d: %.4q", name, got, narrow.width, wide[:min(4, len(wide))])
+}
+
+// The keyboard goes through the page. Where Tab stops once for many, one of them counts for all: radio buttons, and
+// the cells of a grid, which arrow keys go through (ARIA Authoring Practices, grid pattern).
+const (
+	watchFocus = `(() => {
+  window.reached = new Map();
+  document.addEventListener('focusin', e => {
+    const s = getComputedStyle(e.target);
+    reached.set(e.target, s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0 || s.boxShadow !== 'none');
+  });
+  window.usable = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex]:not([tabindex^="-"])')]
+    .filter(e => !e.disabled && !e.closest('[inert], [aria-hidden=true]') && e.checkVisibility({visibilityProperty: true}) && e.getClientRects().length);
+  return usable.length;
+})()`
+	missedFocus = `(() => {
+  const group = e => {
+    const grid = e.tabIndex < 0 && e.closest('[role=grid]');
+    if (grid) return [...grid.querySelectorAll('*')];
+    return e.type === 'radio' ? [...document.querySelectorAll('input[type=radio]')].filter(o => o.name === e.name && o.form === e.form) : [e];
+  };
+  return usable.filter(e => e.isConnected && !group(e).some(o => reached.has(o))).map(e => 'cannot be reached: ' + e.outerHTML.slice(0, 150))
+    .concat([...reached].filter(([e, seen]) => !seen).map(([e]) => 'does not show that it has the focus: ' + e.outerHTML.slice(0, 150)));
+})()`
+)
+
+// reachable presses Tab until everything on the page must have had the focus.
+func (p *browser) reachable(name string) {
+	p.t.Helper()
+	stops := ask[int](p, watchFocus)
+	for range min(stops, 150) + 3 {
+		must(p.t, chromedp.Do(p.ctx, chromedp.KeyEvent(kb.Tab)))
+	}
+	for _, m := range ask[[]string](p, missedFocus) {
+		p.t.Errorf("%s: %s", name, m)
+	}
+}
+
+// firstView is how long the page took to load, in milliseconds, and how far its parts jumped meanwhile (cumulative
+// layout shift, https://web.dev/articles/cls; up to 0.1 is good).
+type firstView struct{ Load, Shift float64 }
+
+const measureView = `new Promise(done => {
+  let Shift = 0;
+  new PerformanceObserver(list => { for (const e of list.getEntries()) if (!e.hadRecentInput) Shift += e.value; }).observe({type: 'layout-shift', buffered: true});
+  const Load = performance.getEntriesByType('navigation')[0].loadEventEnd;
+  setTimeout(() => done({Load, Shift}), 300);
+})`
