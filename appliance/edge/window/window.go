@@ -5,13 +5,12 @@
 //	engine.Sessions(w.Add)
 //	list := w.List()
 //
-// Of 50,000 sessions it keeps no more than the window and what is before it, in a heap.
+// Of 50,000 sessions it keeps no more than twice the window and what is before it.
 package window
 
 import (
 	"bytes"
 	"cmp"
-	"container/heap"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -103,12 +102,14 @@ func (q *Query) parseOrder(v url.Values) error {
 // Window takes sessions one after the other and keeps those that were asked for.
 type Window struct {
 	query   Query
+	before  func(a, b *status.Session) int
 	needle  []byte
 	text    []byte // of one session, for the search
 	total   int
 	matched int
-	kept    worstFirst
-	room    int // how many are kept; 0: all
+	room    int               // how many belong to the window and what is before it; 0: all
+	kept    []*status.Session // at most twice the room
+	trimmed bool              // the first of kept are sorted, as many as there is room for: only better ones are taken
 }
 
 // New makes an empty window.
@@ -123,7 +124,7 @@ func New(q Query) *Window {
 		w.room = q.Offset + q.Limit
 	}
 	// Sessions of equal rank go by their id, so that windows of the same list fit together.
-	w.kept.before = func(a, b *status.Session) int { return cmp.Or(sign*compare(a, b), cmp.Compare(a.ID, b.ID)) }
+	w.before = func(a, b *status.Session) int { return cmp.Or(sign*compare(a, b), cmp.Compare(a.ID, b.ID)) }
 	return w
 }
 
@@ -134,23 +135,41 @@ func (w *Window) Add(s *status.Session) {
 		return
 	}
 	w.matched++
-	switch k := &w.kept; {
-	case w.room == 0:
-		k.list = append(k.list, *s)
-	case len(k.list) < w.room:
-		heap.Push(k, *s)
-	case k.before(s, &k.list[0]) < 0:
-		k.list[0] = *s
-		heap.Fix(k, 0)
+	if w.trimmed && w.before(s, w.kept[w.room-1]) > 0 {
+		return
+	}
+	w.keep(s)
+	if w.room > 0 && len(w.kept) == 2*w.room {
+		w.sort()
+		w.kept, w.trimmed = w.kept[:w.room], true
 	}
 }
 
+// keep copies s into what a trim has left over, if there is something.
+func (w *Window) keep(s *status.Session) {
+	if n := len(w.kept); w.trimmed {
+		w.kept = w.kept[:n+1]
+		*w.kept[n] = *s
+		return
+	}
+	copied := *s
+	w.kept = append(w.kept, &copied)
+}
+
+func (w *Window) sort() { slices.SortFunc(w.kept, w.before) }
+
 // List is the window over everything added.
 func (w *Window) List() status.SessionList {
-	list := w.kept.list
-	slices.SortFunc(list, func(a, b status.Session) int { return w.kept.before(&a, &b) })
-	first := min(w.query.Offset, len(list))
-	return status.SessionList{Total: w.total, Matched: w.matched, Sessions: append([]status.Session{}, list[first:]...)}
+	w.sort()
+	last := len(w.kept)
+	if w.room > 0 {
+		last = min(last, w.room)
+	}
+	list := status.SessionList{Total: w.total, Matched: w.matched, Sessions: []status.Session{}}
+	for _, s := range w.kept[min(w.query.Offset, last):last] {
+		list.Sessions = append(list.Sessions, *s)
+	}
+	return list
 }
 
 func (w *Window) wants(s *status.Session) bool {
@@ -190,24 +209,4 @@ func lower(text []byte) []byte {
 		}
 	}
 	return text
-}
-
-// worstFirst is a heap (container/heap) whose first session is the first to go.
-type worstFirst struct {
-	list   []status.Session
-	before func(a, b *status.Session) int
-}
-
-func (h *worstFirst) Len() int           { return len(h.list) }
-func (h *worstFirst) Less(i, j int) bool { return h.before(&h.list[i], &h.list[j]) > 0 }
-func (h *worstFirst) Swap(i, j int)      { h.list[i], h.list[j] = h.list[j], h.list[i] }
-
-// Push and Pop are for container/heap.
-func (h *worstFirst) Push(s any) { h.list = append(h.list, s.(status.Session)) }
-
-// Pop is never called: sessions are replaced, not taken.
-func (h *worstFirst) Pop() any {
-	last := h.list[len(h.list)-1]
-	h.list = h.list[:len(h.list)-1]
-	return last
 }
