@@ -3,7 +3,6 @@ package pages
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -156,13 +155,11 @@ func (p *Pages) Import(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	document, err := uploaded(c, "file")
+	document, err := uploaded(c, "file", values.Get("document"), settings.MaxSize)
 	if err != nil {
 		return err
 	}
-	if len(document) > 0 {
-		values.Set("document", string(document))
-	}
+	values.Set("document", string(document))
 	view := importView{Form: form{Values: values}}
 	if strings.TrimSpace(values.Get("document")) == "" {
 		view.Form = view.Form.problem("document", p.text.say("changes.import.empty"))
@@ -181,23 +178,6 @@ func (p *Pages) Import(c echo.Context) error {
 	}
 	view.Problems = problems
 	return p.render(c, http.StatusUnprocessableEntity, "import", view)
-}
-
-// uploaded reads a file of a form, at most as large as settings may be; nothing when there is none.
-func uploaded(c echo.Context, name string) ([]byte, error) {
-	header, err := c.FormFile(name)
-	if errors.Is(err, http.ErrMissingFile) || errors.Is(err, http.ErrNotMultipart) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	file, err := header.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, settings.MaxSize+1))
 }
 
 // keepView tells why a change was not kept.

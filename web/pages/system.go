@@ -1,0 +1,41 @@
+package pages
+
+import (
+	"net/http"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// systemView is the box itself: what runs, since when, and what its clock says.
+type systemView struct {
+	Host     string
+	Platform string
+	Go       string
+	Control  time.Time // when it started
+	Edge     time.Time // zero: it does not answer
+	Version  string    // of edge
+	Zone     string
+	Local    string // the clock in the zone of the box
+}
+
+// System answers what this box is and whether its two processes run.
+func (p *Pages) System(c echo.Context) error {
+	seen, err := p.status(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	zone, _ := now.Zone()
+	view := systemView{Host: host, Platform: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Control: seen.Started, Zone: zone, Local: now.Format(time.DateTime)}
+	if seen.Edge != nil {
+		view.Edge, view.Version = seen.Edge.Started, seen.Edge.Version
+	}
+	return p.renderSeen(c, http.StatusOK, "system", seen, view)
+}
