@@ -30,7 +30,7 @@ func (f form) Problem(name string) string {
 			texts = append(texts, p.Text)
 		}
 	}
-	return strings.Join(texts, " ")
+	return strings.Join(texts, "; ")
 }
 
 // Others are the problems that no field of the form shows.

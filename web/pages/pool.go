@@ -27,7 +27,7 @@ type poolView struct {
 // rowView is one origin of the form.
 type rowView struct {
 	Form   form
-	Number int    // from 0
+	Number int    // from 1
 	At     string // in front of the names of its inputs: origins[0]
 	More   bool   // something out of sight at first is set or wrong
 }
@@ -64,7 +64,7 @@ func (p *Pages) PoolForm(c echo.Context) error {
 func (p *Pages) showPool(c echo.Context, status int, now settings.Settings, view poolView) error {
 	fields := slices.Clone(poolFields)
 	for i := range rowCount(view.Form.Values) {
-		row := rowView{Form: view.Form, Number: i, At: elementAt("origins", i)}
+		row := rowView{Form: view.Form, Number: i + 1, At: elementAt("origins", i)}
 		for n, name := range rowFields {
 			name = row.At + "." + name
 			fields = append(fields, name)
@@ -112,7 +112,7 @@ func (p *Pages) PoolSave(c echo.Context) error {
 		values.Set("rows", strconv.Itoa(min(rowCount(values)+1, maxRows)))
 		return p.showPool(c, http.StatusOK, now, view)
 	case "remove":
-		keepRows(values, func(_ string, number int) bool { return strconv.Itoa(number) != row })
+		keepRows(values, func(_ string, number int) bool { return strconv.Itoa(number+1) != row })
 		return p.showPool(c, http.StatusOK, now, view)
 	}
 	keepRows(values, func(row string, _ int) bool { return !emptyRow(values, row) })

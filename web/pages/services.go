@@ -1,9 +1,9 @@
 package pages
 
 import (
-	"cmp"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -23,7 +23,8 @@ type serviceRow struct {
 	settings.Service // with its defaults
 	First, Last      bool
 	Seen             status.Service
-	State            string // up, some, panic, none or unknown: how many of its origins are up
+	ToOrig, ToCli    *float64 // bytes a second; nil: not known yet
+	State            string   // up, some, panic, none or unknown: how many of its origins are up
 	Path             servicePath
 	Hidden           hidden
 }
@@ -41,9 +42,11 @@ func (p *Pages) Services(c echo.Context) error {
 	view := servicesView{NoEdge: len(now.Edge.Addresses) == 0, NoPools: len(now.Pools) == 0}
 	full := now.WithDefaults()
 	shadows := shadowsOf(full.Services)
+	rate := p.watch.look(seen.Edge, time.Now())
 	for i, s := range full.Services {
 		path := p.pathOf(s, full.Pools, seen.Edge)
-		row := serviceRow{Service: s, First: i == 0, Last: i == len(full.Services)-1, State: path.state(seen.Edge), Path: path, Hidden: shadows[i]}
+		row := serviceRow{Service: s, First: i == 0, Last: i == len(full.Services)-1, State: path.state(seen.Edge), Path: path,
+			Hidden: shadows[i], ToOrig: rate.of("in " + s.Name), ToCli: rate.of("out " + s.Name)}
 		if seen.Edge != nil {
 			row.Seen = seenService(*seen.Edge, s.Name)
 		}
@@ -150,18 +153,21 @@ func (p *Pages) pathOf(s settings.Service, pools []settings.Pool, edge *status.E
 	path.Choice = pools[i].Choice
 	rows := originRows(pools[i], edge)
 	for _, o := range rows {
-		path.Origins = append(path.Origins, pathOrigin{o.Name, cmp.Or(o.Target, o.Address), o.State})
+		path.Origins = append(path.Origins, pathOrigin{o.Name, o.Shown(), o.State})
 	}
 	path.Panic = edge != nil && seenPool(*edge, s.Pool).Panic
 	return path
 }
 
-// state sums the origins up.
+// state sums the origins up. Those that the operator took out do not count: they are meant to get nobody.
 func (path servicePath) state(edge *status.Edge) string {
-	up := 0
+	up, active := 0, 0
 	for _, o := range path.Origins {
 		if o.State == "up" {
 			up++
+		}
+		if o.State == "up" || o.State == "down" {
+			active++
 		}
 	}
 	switch {
@@ -171,11 +177,17 @@ func (path servicePath) state(edge *status.Edge) string {
 		return "panic"
 	case up == 0:
 		return "none"
-	case up < len(path.Origins):
+	case up < active:
 		return "some"
 	}
 	return "up"
 }
+
+// levels are the colours of the states of a service.
+var levels = map[string]string{"up": "up", "some": "warn", "none": "bad", "panic": "bad", "unknown": "unknown"}
+
+// Level is the colour of the state.
+func (r serviceRow) Level() string { return levels[r.State] }
 
 // SeesPlayer tells whether the origin learns the player's address at all, by TCP and by UDP.
 func (path servicePath) SeesPlayer(protocol string) bool {
@@ -197,7 +209,9 @@ func (path servicePath) MoreAddresses() int { return max(0, len(path.Addresses)-
 func (path servicePath) MorePorts() int     { return max(0, len(path.Ports)-shownOnPath) }
 
 // FewOrigins, FewAddresses and FewPorts are what it shows.
-func (path servicePath) FewOrigins() []pathOrigin { return path.Origins[:min(len(path.Origins), shownOnPath)] }
+func (path servicePath) FewOrigins() []pathOrigin {
+	return path.Origins[:min(len(path.Origins), shownOnPath)]
+}
 func (path servicePath) FewAddresses() []string {
 	return path.Addresses[:min(len(path.Addresses), shownOnPath)]
 }

@@ -2,9 +2,13 @@ package pages_test
 
 import (
 	"net/http"
+	"net/url"
+	"strings"
 	"testing"
 
 	"breakwater/appliance/access"
+	"breakwater/appliance/plan"
+	"breakwater/appliance/status"
 	"breakwater/web/webtest"
 )
 
@@ -61,3 +65,205 @@ const everythingSet = `{ "schema": 1,
   "services": [ { "name": "web", "protocols": ["tcp", "udp"], "addresses": ["203.0.113.4/32"], "ports": ["80", "1000-2000"], "pool": "games", "path": "auto",
       "tcpHeader": "v2", "udpHeader": "none", "headerTlvs": ["crc32c"], "transparent": true, "upstreams": ["198.51.100.0/24"],
       "timeouts": { "idle": "90m" }, "limits": { "maxSessions": 5, "maxAmplification": -1 } } ] }`
+
+func TestAServiceFromTheFormToThePlan(t *testing.T) {
+	site := webtest.Start(t)
+	anna := site.Browser(t, "anna", access.Admin)
+	site.Apply(t, webtest.Document)
+	values := shownForm(t, anna.Get("/services/new"), "/services/new")
+	for name, value := range map[string]string{"name": "minecraft", "ports": "25565, 25570 - 25580", "pool": "+", "origin": "10.0.0.30:25566", "tcpHeader": "v2"} {
+		values.Set(name, value)
+	}
+	review := anna.Post("/services/new", values)
+	review.Want(t, http.StatusOK, "minecraft", "TCP header v2")
+	apply(t, anna, review, "/services?done=applied")
+	anna.Get("/services").Want(t, http.StatusOK, "25570-25580", "PROXY v2", "10.0.0.30:25566", "Not all of it comes here")
+	plan := site.Edge.Plan()
+	if last := plan.Services[len(plan.Services)-1]; last.Name != "minecraft" || plan.Pools[last.Pool].Name != "minecraft" || plan.Pools[last.Pool].Origins[0].FirstPort != 25566 {
+		t.Errorf("the plan has %+v with pool %+v", last, plan.Pools[last.Pool])
+	}
+	apply(t, anna, anna.Get("/services/minecraft/move/up"), "/services?done=applied")
+	apply(t, anna, anna.Get("/services/minecraft/remove"), "/services?done=applied")
+	if plan := site.Edge.Plan(); len(plan.Services) != 1 {
+		t.Errorf("after the removal the plan has %d services", len(plan.Services))
+	}
+	apply(t, anna, anna.Get("/origins/minecraft/remove"), "/origins?done=applied")
+	anna.Get("/origins/games/remove").Want(t, http.StatusConflict, "everything")
+}
+
+func TestABadServiceIsRefusedAtItsFields(t *testing.T) {
+	site := webtest.Start(t)
+	anna := site.Browser(t, "anna", access.Admin)
+	site.Apply(t, webtest.Document)
+	for _, test := range []struct{ name, field, typed, problem string }{
+		{"port beyond", "ports", "70000, <b>", "beyond the ports"},
+		{"no ports", "ports", "", "is empty"},
+		{"foreign address", "addresses", "192.0.2.1", "not within the edge addresses"},
+		{"no address", "addresses", "x", "not an address"},
+		{"name", "name", `"><script>`, "is not a name"},
+		{"name of another", "name", "everything", "already"},
+		{"pool", "pool", "none", "there is no pool"},
+		{"timeout", "timeouts.idle", "soon", "not a duration"},
+		{"limit", "limits.maxSessions", "many", "not a whole number"},
+		{"header of another protocol", "udpHeader", "spp", "no udp"},
+		{"upstream", "upstreams", "0.0.0.0/0", "everyone"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			values := shownForm(t, anna.Get("/services/new"), "/services/new")
+			values.Set("name", "web")
+			values.Set("ports", "80")
+			values.Set(test.field, test.typed)
+			page := anna.Post("/services/new", values).Want(t, http.StatusUnprocessableEntity, `id="p-`+test.field+`"`, test.problem)
+			again := shownForm(t, page, "/services/new")
+			if got := again.Get(test.field); got != test.typed && test.field != "pool" {
+				t.Errorf("%s: %q is not kept, the form has %q", test.field, test.typed, got)
+			}
+		})
+	}
+	if r, err := site.Control.Current(); err != nil || r.Number != 1 {
+		t.Errorf("revision %d (%v), want 1: bad input changed something", r.Number, err)
+	}
+}
+
+func TestOriginsAreAddedAndTakenOutWithoutScripts(t *testing.T) {
+	site := webtest.Start(t)
+	anna := site.Browser(t, "anna", access.Admin)
+	site.Apply(t, webtest.Document)
+	const path = "/origins/games/edit"
+	values := shownForm(t, anna.Get(path), path)
+	values.Set("do", "add")
+	values = shownForm(t, anna.Post(path, values).Want(t, http.StatusOK), path)
+	values.Set("origins[2].address", "10.0.0.999")
+	page := anna.Post(path, values).Want(t, http.StatusUnprocessableEntity, `id="p-origins[2].address"`)
+	values = shownForm(t, page, path)
+	values.Set("origins[2].address", "10.0.0.22")
+	values.Set("origins[2].weight", "5")
+	values.Set("do", "remove 1")
+	values = shownForm(t, anna.Post(path, values).Want(t, http.StatusOK), path)
+	values.Set("name", "play")
+	apply(t, anna, anna.Post(path, values), "/origins?done=applied")
+	plan := site.Edge.Plan()
+	pool := plan.Pools[plan.Services[0].Pool]
+	if pool.Name != "play" || len(pool.Origins) != 2 || pool.Origins[0].Address != "10.0.0.21" || pool.Origins[1].Weight != 5 {
+		t.Errorf("the plan has the pool %+v", pool)
+	}
+}
+
+func TestAnOperatorDrainsButDoesNotEdit(t *testing.T) {
+	site := webtest.Start(t)
+	omar, vera := site.Browser(t, "omar", access.Operator), site.Browser(t, "vera", access.Viewer)
+	site.Apply(t, webtest.Document)
+	omar.Get("/origins").Want(t, http.StatusOK, "Drain")
+	page := omar.Post("/origins/games/games-2/state", url.Values{"state": {"drain"}}).Want(t, http.StatusSeeOther)
+	if got := page.Header.Get("Location"); got != "/origins?done=origin-drain" {
+		t.Errorf("it leads to %s", got)
+	}
+	if o := site.Edge.Plan().Pools[0].Origins[1]; o.State != "drain" {
+		t.Errorf("the origin is %s", o.State)
+	}
+	if r, err := site.Control.Current(); err != nil || r.Author != "omar" || r.Reason != "games-2: drain" {
+		t.Errorf("the revision is %+v, %v", r, err)
+	}
+	omar.Post("/origins/games/none/state", url.Values{"state": {"drain"}}).Want(t, http.StatusNotFound)
+	omar.Post("/origins/games/games-2/state", url.Values{"state": {"gone"}}).Want(t, http.StatusBadRequest)
+	omar.Get("/origins/games/edit").Want(t, http.StatusForbidden)
+	vera.Post("/origins/games/games-2/state", url.Values{"state": {"active"}}).Want(t, http.StatusForbidden)
+	for _, path := range []string{"/services", "/origins", "/changes", "/changes/1"} {
+		page := vera.Get(path).Want(t, http.StatusOK)
+		for _, offered := range []string{"/new", "/edit", "/remove", "/state", "/import", "/rollback", "/test"} {
+			if strings.Contains(page.Body, offered+`"`) {
+				t.Errorf("%s offers %s to a viewer", path, offered)
+			}
+		}
+	}
+}
+
+func TestTheTestShowsWhatTheOriginSaw(t *testing.T) {
+	site := webtest.Start(t)
+	omar := site.Browser(t, "omar", access.Operator)
+	site.Apply(t, webtest.Document)
+	site.Edge.Observe(status.Edge{Pools: []status.Pool{{Name: "games", Origins: []status.Origin{{Name: "games-1", Address: "10.0.0.20"}, {Name: "games-2", Address: "10.0.0.21"}}}}})
+	site.Edge.Answer(func(try plan.Try) (status.Trial, error) {
+		if strings.HasPrefix(try.Address, "10.0.0.21") {
+			return status.Trial{Address: try.Address, Error: "The origin refused.", Reason: status.OriginRefused}, nil
+		}
+		return status.Trial{Address: try.Address, Connected: true, ConnectMS: 1.5, HeaderSent: []byte("\r\n\r\n\x00\r\nQUIT\n"), HeaderText: "PROXY v2 from " + try.Client.String(), Received: []byte("<i>hello</i>\x00\xff")}, nil
+	})
+	omar.Post("/services/everything/test", nil).Want(t, http.StatusOK, "connected in 1.5 ms", "PROXY v2 from 192.0.2.1:40000", "55 49 54 0a", "3c 69 3e 68", "The origin refused.")
+	omar.Post("/services/none/test", nil).Want(t, http.StatusNotFound)
+	site.Edge.Stop()
+	omar.Post("/services/everything/test", nil).Want(t, http.StatusServiceUnavailable)
+}
+
+// TestKeepNeedsANewConnection: the first press comes over the connection that made the change, which is closed for it;
+// the second one comes over a new one.
+func TestKeepNeedsANewConnection(t *testing.T) {
+	site := webtest.Start(t)
+	anna := site.Browser(t, "anna", access.Admin)
+	other := site.Browser(t, "otto", access.Admin)
+	site.Apply(t, webtest.Document)
+	other.Get("/").Want(t, http.StatusOK) // a connection from before the change
+	values := shownForm(t, anna.Get("/system/network"), "/system/network")
+	values.Set("addresses", "203.0.113.10")
+	review := anna.Post("/system/network", values).Want(t, http.StatusOK, "This can cut you off")
+	apply(t, anna, review, "/system/network")
+	anna.Get("/").Want(t, http.StatusOK, "A change is waiting to be kept", "2001:db8::10")
+	here := url.Values{"here": {"/services"}}
+	other.Post("/changes/keep", here).Want(t, http.StatusConflict, "press once more")
+	page := other.Post("/changes/keep", here).Want(t, http.StatusSeeOther)
+	if got := page.Header.Get("Location"); got != "/services?done=kept" {
+		t.Errorf("it leads to %s", got)
+	}
+	other.Post("/changes/keep", here).Want(t, http.StatusConflict, "There is no change to keep")
+	other.Post("/changes/revert", url.Values{"here": {"https://evil.example/"}}).Want(t, http.StatusConflict, "There is no change", `href="/"`)
+	if n := len(site.Edge.Plan().Steering.Addresses); n != 1 {
+		t.Errorf("the kept plan has %d addresses", n)
+	}
+}
+
+func TestRevertAndASecondEditMeanwhile(t *testing.T) {
+	site := webtest.Start(t)
+	anna, otto := site.Browser(t, "anna", access.Admin), site.Browser(t, "otto", access.Admin)
+	site.Apply(t, webtest.Document)
+	values := shownForm(t, anna.Get("/services/everything/edit"), "/services/everything/edit")
+	values.Set("ports", "1-1000")
+	review := anna.Post("/services/everything/edit", values)
+	form := shownForm(t, review, "/changes/apply")
+	form.Set("confirm", "on")
+	anna.Post("/changes/apply", form).Want(t, http.StatusSeeOther)
+	busy := otto.Get("/services/everything/remove")
+	otto.Post("/changes/apply", shownForm(t, busy, "/changes/apply")).Want(t, http.StatusConflict, "Another change is in the way", "anna")
+	otto.Post("/changes/revert", url.Values{"here": {"/services"}}).Want(t, http.StatusSeeOther)
+	otto.Get("/services?done=reverted").Want(t, http.StatusOK, "Reverted.")
+	if p := site.Edge.Plan(); p.Routes[0].LastPort != 65535 {
+		t.Errorf("after the revert the ports go to %d", p.Routes[0].LastPort)
+	}
+	apply(t, anna, review, "/services?done=applied")
+	otto.Post("/changes/apply", shownForm(t, busy, "/changes/apply")).Want(t, http.StatusConflict, "1-1000", "Nothing of what you typed is lost")
+}
+
+func TestRollBackAndImport(t *testing.T) {
+	site := webtest.Start(t)
+	anna := site.Browser(t, "anna", access.Admin)
+	site.Apply(t, webtest.Document)
+	site.Apply(t, strings.ReplaceAll(webtest.Document, "everything", "some"))
+	anna.Get("/changes/2").Want(t, http.StatusOK, "Service some")
+	anna.Get("/changes/1").Want(t, http.StatusOK, "Roll back to this")
+	file := anna.Get("/changes/1/document").Want(t, http.StatusOK, `"everything"`)
+	if !strings.Contains(file.Header.Get("Content-Disposition"), "breakwater-revision-1.json") {
+		t.Errorf("the file is called %s", file.Header.Get("Content-Disposition"))
+	}
+	apply(t, anna, anna.Get("/changes/1/rollback"), "/changes/1?done=applied")
+	if r, err := site.Control.Current(); err != nil || r.Number != 3 || r.Reason != "roll back to revision 1" || string(r.Document) != file.Body {
+		t.Errorf("after the roll back: %d %q, %v", r.Number, r.Reason, err)
+	}
+	anna.Post("/changes/import", url.Values{"document": {""}}).Want(t, http.StatusUnprocessableEntity, "Choose a file or paste")
+	wrong := strings.Replace(webtest.Document, `"1-65535"`, `"0-70000"`, 1)
+	page := anna.Post("/changes/import", url.Values{"document": {wrong}}).Want(t, http.StatusUnprocessableEntity, "services[0].ports[0]")
+	if shownForm(t, page, "/changes/import").Get("document") != wrong {
+		t.Error("the document that was pasted is not kept")
+	}
+	anna.Post("/changes/import", url.Values{"document": {`{"schema": 1, "nonsense": "<script>alert(1)</script>"}`}}).Want(t, http.StatusUnprocessableEntity, "nonsense", "&lt;script&gt;")
+	review := anna.Post("/changes/import", url.Values{"document": {strings.ReplaceAll(webtest.Document, "everything", "uploaded")}})
+	apply(t, anna, review, "/changes?done=applied")
+}

@@ -34,7 +34,7 @@ func (p *Pages) words(changes []settings.Change) []change {
 func (p *Pages) word(c settings.Change) change {
 	w := change{Kind: "changed", From: c.From, To: c.To}
 	var where []string
-	rest, key := c.Field, "field"
+	rest, key, last := c.Field, "field", ""
 	for {
 		m := element.FindStringSubmatch(rest)
 		if m == nil {
@@ -42,13 +42,13 @@ func (p *Pages) word(c settings.Change) change {
 		}
 		key += "." + m[1]
 		where = append(where, p.name(key, m[1])+" "+m[2])
-		rest = m[3]
+		rest, last = m[3], m[2]
 	}
 	w.Where = strings.Join(where, ", ")
 	if rest == "" {
 		switch {
 		case c.From == "":
-			w.Kind, w.What = "added", p.text.say("changes.added")+": "+c.To
+			w.Kind, w.What = "added", p.text.say("changes.added")+": "+p.plainly(key, strings.TrimPrefix(c.To, "name "+last+", "))
 		case c.To == "":
 			w.Kind, w.What = "removed", p.text.say("changes.removed")
 		}
@@ -56,6 +56,14 @@ func (p *Pages) word(c settings.Change) change {
 	}
 	w.What = p.name(key+"."+rest+".order", p.name(key+"."+rest, rest))
 	return w
+}
+
+// rawName is a name of a field as the document has it, such as tcpHeader.
+var rawName = regexp.MustCompile(`\b[a-z]+[A-Z]\w*\b`)
+
+// plainly puts the words of fields for their names into an element that is told as a whole.
+func (p *Pages) plainly(key, text string) string {
+	return rawName.ReplaceAllStringFunc(text, func(name string) string { return p.name(key+"."+name, name) })
 }
 
 func (p *Pages) name(key, plain string) string {
