@@ -286,6 +286,10 @@ func TestWhoGoesAwayIsNoFailure(t *testing.T) {
 			t.Fatalf("got %v, want canceled", err)
 		}
 	}
+	// A name that is not there is not known sooner than a password that is wrong: there is a hash to wait for too.
+	if _, _, err := b.Login(ctx, peer(1), "nobody", goodPassword, ""); !errors.Is(err, context.Canceled) {
+		t.Errorf("an unknown name: got %v, want canceled", err)
+	}
 }
 
 // TestALoginNeedsNoRoomForASecondCopy blocks the plain file of the accounts, as a full disk does.

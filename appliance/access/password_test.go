@@ -111,3 +111,18 @@ func TestTheHasherIsBounded(t *testing.T) {
 		t.Errorf("%d inside and %d running, want none", len(h.inside), len(h.running))
 	}
 }
+
+func FuzzParsePHC(f *testing.F) {
+	f.Add("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$a2V5a2V5a2V5a2V5a2V5a2V5")
+	f.Add("$argon2id$v=19$m=0,t=0,p=0$$")
+	f.Add("$$$$$")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, ok := parsePHC(text)
+		if again, sound := parsePHC(p.String()); ok && (!sound || again.String() != p.String()) {
+			t.Errorf("%q is read as %q", text, p)
+		}
+		if ok && p.memory <= 64 && p.time <= 2 {
+			p.compute("x") // must not panic
+		}
+	})
+}
