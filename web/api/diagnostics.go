@@ -98,7 +98,7 @@ var redactions = []struct {
 	{regexp.MustCompile(`\b(?:bw_[A-Za-z0-9_-]{20,}|breakwater_[0-9a-f]{32,})`), "[token]"},
 	{regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|")`), `[private key]`},
 	{regexp.MustCompile(`(?i)\b(bearer|basic) +[A-Za-z0-9._~+/=-]{8,}`), "$1 [secret]"},
-	{regexp.MustCompile(`\b[A-Z2-7]{4}-[A-Z2-7]{4}-[A-Z2-7]{4}\b`), "[setup code]"},
+	{regexp.MustCompile(`\b[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}\b`), "[setup code]"},
 	{regexp.MustCompile(`://[^/\s"@]+@`), "://[secret]@"},
 	{regexp.MustCompile(`(?i)((?:__Host-)?breakwater=)[A-Za-z0-9_-]{16,}`), "$1[secret]"},
 	{regexp.MustCompile(`(?i)("[a-z_-]*(?:password|passphrase|secret|private|cookie|token|authorization)"\s*:\s*)"(?:[^"\\]|\\.)*"`), `$1"[secret]"`},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
+	"net/http"
 	"os"
 	"reflect"
 	"regexp"
@@ -29,7 +30,14 @@ import (
 type document struct {
 	paths    map[string]map[string]operation
 	schemas  map[string]any
+	problem  problemResponse
 	compiler *jsonschema.Compiler
+}
+
+type problemResponse struct {
+	Content map[string]struct {
+		Examples map[string]struct{ Value json.RawMessage }
+	}
 }
 
 type operation struct {
@@ -56,7 +64,10 @@ func readDocument(t testing.TB) *document {
 	}
 	var d struct {
 		Paths      map[string]map[string]operation
-		Components struct{ Schemas map[string]any }
+		Components struct {
+			Schemas   map[string]any
+			Responses struct{ Problem problemResponse }
+		}
 	}
 	if err := json.Unmarshal(data, &d); err != nil {
 		t.Fatal(err)
@@ -72,7 +83,7 @@ func readDocument(t testing.TB) *document {
 	if err := c.AddResource(documentURL, whole); err != nil {
 		t.Fatal(err)
 	}
-	return &document{d.Paths, d.Components.Schemas, c}
+	return &document{d.Paths, d.Components.Schemas, d.Components.Responses.Problem, c}
 }
 
 func strict(v any) {
@@ -268,6 +279,23 @@ func jsonFields(t reflect.Type) (all, optional []string) {
 		}
 	}
 	return all, optional
+}
+
+// TestExamplesOfProblems holds each to its schema, to the code that it is an example of, and to that code's status.
+func TestExamplesOfProblems(t *testing.T) {
+	d := readDocument(t)
+	content := d.problem.Content["application/problem+json"]
+	if len(content.Examples) < 5 {
+		t.Errorf("there are %d examples", len(content.Examples))
+	}
+	schema := d.schema(t, "components", "schemas", "Problem")
+	for code, example := range content.Examples {
+		validate(t, schema, "the example "+code, example.Value)
+		var p api.Problem
+		if err := json.Unmarshal(example.Value, &p); err != nil || p.Code != code || p.Status != api.Refuse(code, "").Status || p.Title != http.StatusText(p.Status) {
+			t.Errorf("the example %s is %s (%v)", code, example.Value, err)
+		}
+	}
 }
 
 func TestReasonsAndRolesAreAllDescribed(t *testing.T) {
