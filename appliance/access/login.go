@@ -160,7 +160,7 @@ func (a *Access) ByCookie(secret string, p Peer) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("login: %w", err)
 	}
-	if seen := now.Sub(login.LastSeen); seen >= touchTime || seen < 0 {
+	if due(login.LastSeen, now) {
 		a.touch(login.Sum, p, now)
 	}
 	return identityOf(account, login), nil
@@ -179,18 +179,40 @@ func current(tx *store.AccessTx, sum store.Sum, now time.Time) (store.Login, sto
 	return login, account, err
 }
 
-// touch notes that a login was seen. A disk that is full must not keep an operator out, so it only logs.
+// touch notes that a login was seen.
 func (a *Access) touch(sum store.Sum, p Peer, now time.Time) {
-	err := a.store.UpdateAccess(func(tx *store.AccessTx) error {
+	a.note("login", func(tx *store.AccessTx) error {
 		login, _, err := current(tx, sum, now)
 		if err != nil {
 			return err
 		}
+		if !due(login.LastSeen, now) {
+			return errNoted
+		}
 		login.LastSeen, login.Addr = now, p.Addr.Unmap()
 		return tx.PutLogin(login)
 	})
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		a.log.Warn("note that a login was seen", "err", err)
+}
+
+// due tells whether the time of a use is to be written.
+func due(last, now time.Time) bool {
+	since := now.Sub(last)
+	return since >= touchTime || since < 0
+}
+
+// errNoted ends a transaction in which there is nothing to write: another call of the same page was faster.
+var errNoted = errors.New("noted already")
+
+// note writes that something was used. A disk that is full must not keep anybody out, so it only logs.
+func (a *Access) note(what string, fn func(*store.AccessTx) error) {
+	err := a.store.UpdateAccess(fn)
+	for _, fine := range []error{errNoted, ErrNotFound, ErrNewer} {
+		if errors.Is(err, fine) {
+			return
+		}
+	}
+	if err != nil {
+		a.log.Warn("note the last use", "of", what, "err", err)
 	}
 }
 

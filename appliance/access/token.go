@@ -105,8 +105,11 @@ func (a *Access) judgeToken(by Identity, n *NewToken) error {
 	}
 	n.Networks = slices.Clone(n.Networks)
 	for i, network := range n.Networks {
-		if !network.IsValid() || network.Addr().Is4In6() {
+		if !network.IsValid() {
 			return ErrTokenNetworks
+		}
+		if network.Addr().Is4In6() && network.Bits() >= 96 { // peers are compared in their short form
+			network = netip.PrefixFrom(network.Addr().Unmap(), network.Bits()-96)
 		}
 		n.Networks[i] = network.Masked()
 	}
@@ -148,7 +151,7 @@ func (a *Access) ByToken(secret string, p Peer) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	if since := now.Sub(t.LastUsed); since >= touchTime || since < 0 {
+	if due(t.LastUsed, now) {
 		a.touchToken(t.Sum, now)
 	}
 	return Identity{Name: t.Name, Role: Role(t.Role), Way: ByToken}, nil
@@ -173,19 +176,19 @@ func usable(t store.Token, from netip.Addr, now time.Time) bool {
 	return len(t.Networks) == 0 || slices.ContainsFunc(t.Networks, func(n netip.Prefix) bool { return n.Contains(from) })
 }
 
-// touchToken notes that a token was used; a full disk must not stop what uses it.
+// touchToken notes that a token was used.
 func (a *Access) touchToken(sum store.Sum, now time.Time) {
-	err := a.store.UpdateAccess(func(tx *store.AccessTx) error {
+	a.note("token", func(tx *store.AccessTx) error {
 		t, err := tx.Token(sum)
 		if err != nil {
 			return err
 		}
+		if !due(t.LastUsed, now) {
+			return errNoted
+		}
 		t.LastUsed = now
 		return tx.PutToken(t)
 	})
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		a.log.Warn("note that a token was used", "err", err)
-	}
 }
 
 // newTokenSecret is bw_, 43 characters for 256 random bits, 6 for their checksum.
