@@ -10,6 +10,7 @@ package api
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/labstack/echo/v4"
 
@@ -26,7 +27,8 @@ type API struct {
 	// Certificates are those of the listener on the network; nil: there is none, the box is reached by its socket only.
 	Certificates *tls.Certificates
 
-	glance glance
+	glance  glance
+	listing sync.Mutex // held while a long list of sessions is answered
 }
 
 func callerOf(c echo.Context) caller.Caller { return caller.Of(c.Request().Context()) }

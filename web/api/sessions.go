@@ -1,10 +1,8 @@
 package api
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
-	"io"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,6 +15,9 @@ import (
 
 const (
 	maxWindow = 1 << 20
+	// smallWindow is the most that several callers may ask for at the same time; what is larger is answered one by one,
+	// so that control holds the whole list once. A reader has as long as the server lets it write.
+	smallWindow = 5000
 	// maxSearch bounds what is looked for in every session, in bytes.
 	maxSearch = 100
 )
@@ -31,31 +32,18 @@ func (a *API) ListSessions(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	window, err := a.Control.Sessions(c.Request().Context(), q)
+	if q.Limit == 0 || q.Limit > smallWindow {
+		a.listing.Lock()
+		defer a.listing.Unlock()
+	}
+	window, err := a.Control.RawSessions(c.Request().Context(), q)
 	if err != nil {
 		return err
 	}
 	c.Response().Header().Set("Content-Type", "application/json")
-	_ = writeWindow(c.Response(), window) // the reader is gone, there is nobody to tell
+	c.Response().WriteHeader(http.StatusOK)
+	_, _ = window.WriteTo(c.Response()) // the reader is gone, there is nobody to tell
 	return nil
-}
-
-// writeWindow writes a window as JSON one session at a time: 50,000 at once would take many times the memory that
-// control needs otherwise.
-func writeWindow(w io.Writer, window status.SessionList) error {
-	out := bufio.NewWriterSize(w, 64<<10)
-	encoder := json.NewEncoder(out)
-	fmt.Fprintf(out, `{"total":%d,"matched":%d,"sessions":[`, window.Total, window.Matched)
-	for i := range window.Sessions {
-		if i > 0 {
-			_ = out.WriteByte(',') // a bufio.Writer keeps its first error for Flush
-		}
-		if err := encoder.Encode(&window.Sessions[i]); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintln(out, "]}")
-	return out.Flush()
 }
 
 func sessionQuery(c echo.Context) (q control.SessionQuery, err error) {
