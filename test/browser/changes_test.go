@@ -160,8 +160,6 @@ func TestRevert(t *testing.T) {
 	p.visit("/system/network")
 	p.fill("networks", "192.0.2.0/24")
 	p.press("Review the change")
-	p.check("outside", true)
-	p.press("Review the change")
 	p.see("This can cut you off", "192.0.2.0/24")
 	p.lose(true)
 	p.press("Apply")
@@ -182,7 +180,7 @@ func TestRevert(t *testing.T) {
 	if took < 50*time.Second || took > 80*time.Second {
 		t.Errorf("the change was taken back after %s, want 60s", took)
 	}
-	p.see("taken back")
+	p.see("A change was taken back")
 	p.inspect("taken-back")
 	if s := b.status(t); s.Pending != nil || s.Revision != before {
 		t.Errorf("got revision %d (pending: %v), want %d", s.Revision, s.Pending, before)
@@ -216,7 +214,7 @@ func TestRevertAfterKill(t *testing.T) {
 	b.reaches(t, b.edge(443), "v2")
 	t.Logf("the change was taken back %.1f s after it was applied for %s", time.Since(applied).Seconds(), window)
 	p.visit("/")
-	p.see("taken back")
+	p.see("A change was taken back")
 	if s := b.status(t); s.Pending != nil || s.Revision != before {
 		t.Errorf("got revision %d (pending: %v), want %d", s.Revision, s.Pending, before)
 	}

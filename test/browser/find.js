@@ -3,7 +3,7 @@
 // box, to be clicked with a real mouse; what is covered by something else is not found.
 (() => {
   const words = text => (text || '').replace(/\s+/g, ' ').trim();
-  const shown = e => e.getClientRects().length > 0 && e.checkVisibility({visibilityProperty: true});
+  const shown = e => e.getClientRects().length > 0 && e.checkVisibility({visibilityProperty: true}) && !e.closest('[aria-hidden=true]');
 
   // without is the text of e but not that of the controls in it: a label may be around its select.
   const without = e => {

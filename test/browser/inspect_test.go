@@ -86,7 +86,7 @@ func (p *browser) fits(name string) {
 }
 
 // The keyboard goes through the page. Where Tab stops once for many, one of them counts for all: radio buttons, and
-// the cells of a grid, which arrow keys go through (ARIA Authoring Practices, grid pattern).
+// the rows of a table that arrow keys go through.
 const (
 	watchFocus = `(() => {
   window.reached = new Map();
@@ -100,8 +100,8 @@ const (
 })()`
 	missedFocus = `(() => {
   const group = e => {
-    const grid = e.tabIndex < 0 && e.closest('[role=grid]');
-    if (grid) return [...grid.querySelectorAll('*')];
+    const row = e.tabIndex < 0 && e.closest('tbody')?.querySelector('tr[tabindex="0"]');
+    if (row) return [row];
     return e.type === 'radio' ? [...document.querySelectorAll('input[type=radio]')].filter(o => o.name === e.name && o.form === e.form) : [e];
   };
   return usable.filter(e => e.isConnected && !group(e).some(o => reached.has(o))).map(e => 'cannot be reached: ' + e.outerHTML.slice(0, 150))
