@@ -40,9 +40,12 @@ type originRow struct {
 // shownHistory is how many changes of health the page lists.
 const shownHistory = 50
 
+// Few tells whether the page is small enough to be read again every few seconds.
+func (v originsView) Few() bool { return len(v.Pools) <= readAgain }
+
 // Origins shows the pools.
 func (p *Pages) Origins(c echo.Context) error {
-	now, _, err := p.current()
+	now, _, err := p.readable()
 	if err != nil {
 		return err
 	}

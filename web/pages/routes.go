@@ -105,7 +105,7 @@ func (p *Pages) Routes() []sitemap.Route {
 		{Method: get, Path: "/changes/:number/document", Needs: access.View, Handle: p.RevisionDocument},
 		{Method: get, Path: "/changes/:number/rollback", Needs: access.Change, Handle: p.RevisionRollback},
 
-		{Method: get, Path: "/system/network", Needs: access.Change, Handle: p.NetworkForm},
+		{Method: get, Path: "/system/network", Needs: access.View, Handle: p.NetworkForm},
 		{Method: post, Path: "/system/network", Needs: access.Change, Handle: p.NetworkSave},
 	}
 }

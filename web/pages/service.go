@@ -26,6 +26,9 @@ type serviceView struct {
 	Others []settings.Problem // problems that are not of this form
 	Edge   string             // the edge addresses, which are taken when none are given
 	More   bool               // something behind "more" is set or wrong
+	// Presets are what a new service can begin as, and Notes what is to know of the one that it did.
+	Presets []settings.Preset
+	Notes   []string
 }
 
 // serviceInputs are the inputs of the form, for the problems that none of them shows.
@@ -36,17 +39,15 @@ var serviceMore = []string{"headerTlvs", "transparent", "path",
 	"timeouts.connect", "timeouts.header", "timeouts.idle", "timeouts.halfClose", "timeouts.writeStall", "timeouts.flowIdle",
 	"limits.maxSessions", "limits.maxFlows", "limits.newFlowsPerSecond", "limits.maxAmplification"}
 
-// ServiceForm shows a service to be edited, or a new one, which ?copy= makes from another.
+// ServiceForm shows a service to be edited, or a new one, which ?copy= makes from another and ?preset= from what is known
+// about a kind of server.
 func (p *Pages) ServiceForm(c echo.Context) error {
 	now, base, err := p.current()
 	if err != nil {
 		return err
 	}
 	name := c.Param("name")
-	s := settings.Service{Protocols: []string{"tcp"}}
-	if len(now.Pools) > 0 {
-		s.Pool = now.Pools[0].Name
-	}
+	s := startOf(now, c.QueryParam("preset"))
 	if from := cmp.Or(name, c.QueryParam("copy")); from != "" {
 		at := serviceAt(now, from)
 		if at < 0 {
@@ -54,16 +55,35 @@ func (p *Pages) ServiceForm(c echo.Context) error {
 		}
 		s = now.Services[at]
 	}
-	if name == "" && s.Name != "" {
-		s.Name = freeName(s.Name, func(n string) bool { return serviceAt(now, n) >= 0 })
+	taken := func(n string) bool { return serviceAt(now, n) >= 0 }
+	if name == "" && taken(s.Name) {
+		s.Name = freeName(s.Name, taken)
 	}
-	return p.showService(c, http.StatusOK, now, serviceView{Form: form{Values: serviceValues(s)}, Base: base, Name: name})
+	values := serviceValues(s)
+	values.Set("preset", c.QueryParam("preset"))
+	return p.showService(c, http.StatusOK, now, serviceView{Form: form{Values: values}, Base: base, Name: name})
+}
+
+// startOf is what a new service begins as.
+func startOf(now settings.Settings, preset string) settings.Service {
+	if known := presetOf(preset); known.ID == preset {
+		return settings.Service{Name: known.ID, Protocols: known.Protocols, Ports: known.Ports, Pool: newPool,
+			TCPHeader: known.TCPHeader, UDPHeader: known.UDPHeader}
+	}
+	s := settings.Service{Protocols: []string{"tcp"}, Pool: newPool}
+	if len(now.Pools) > 0 {
+		s.Pool = now.Pools[0].Name
+	}
+	return s
 }
 
 // showService fills in what the form needs besides its values.
 func (p *Pages) showService(c echo.Context, status int, now settings.Settings, view serviceView) error {
-	if view.Form.Value("pool") == "" && len(now.Pools) == 0 {
-		view.Form.Values.Set("pool", newPool)
+	if preset := presetOf(view.Form.Value("preset")); preset.ID == view.Form.Value("preset") {
+		view.Notes = preset.Notes
+	}
+	if view.Name == "" {
+		view.Presets = settings.Presets()
 	}
 	view.Pool = p.choice(view.Form, "pool", "services.pool")
 	for _, pool := range now.Pools {
@@ -103,7 +123,9 @@ func (p *Pages) ServiceSave(c echo.Context) error {
 	t := typed{values: values}
 	draft.Services[at] = t.service(draft.Services[at])
 	if values.Get("pool") == newPool {
-		draft = withNewPool(draft, at, t.text("origin"))
+		draft = withNewPool(draft, at, originOf(t.text("origin")), values.Get("preset"))
+	} else if t.text("origin") != "" {
+		t.wrong("origin", p.text.say("services.origin.unused"))
 	}
 	problems := t.with(ofService(draft.Validate(), at, len(now.Pools)))
 	if len(problems) == 0 {
@@ -169,8 +191,8 @@ func checkedText(on bool) string {
 	return ""
 }
 
-// withNewPool gives the service a pool of its own with one origin. An origin may bring its port: 10.0.0.20:25566.
-func withNewPool(s settings.Settings, at int, origin string) settings.Settings {
+// withNewPool gives the service a pool of its own with one origin, checked as the preset says if there is one.
+func withNewPool(s settings.Settings, at int, origin settings.Origin, preset string) settings.Settings {
 	taken := func(name string) bool {
 		return slices.ContainsFunc(s.Pools, func(p settings.Pool) bool { return p.Name == name })
 	}
@@ -178,7 +200,11 @@ func withNewPool(s settings.Settings, at int, origin string) settings.Settings {
 	if taken(name) {
 		name = freeName(name, taken)
 	}
-	s.Pools = append(s.Pools, settings.Pool{Name: name, Origins: []settings.Origin{originOf(origin)}})
+	pool := settings.Pool{Name: name, Origins: []settings.Origin{origin}}
+	if known := presetOf(preset); known.ID == preset {
+		pool.Health = healthFor(known, origin.Port)
+	}
+	s.Pools = append(s.Pools, pool)
 	s.Services[at].Pool = name
 	return s
 }

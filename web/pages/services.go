@@ -29,9 +29,15 @@ type serviceRow struct {
 	Hidden           hidden
 }
 
+// readAgain is how many cards a page may have that is read again every few seconds.
+const readAgain = 100
+
+// Few tells whether the page is small enough to be read again and again.
+func (v servicesView) Few() bool { return len(v.Services) <= readAgain }
+
 // Services lists the services in their order.
 func (p *Pages) Services(c echo.Context) error {
-	now, _, err := p.current()
+	now, _, err := p.readable()
 	if err != nil {
 		return err
 	}
