@@ -35,7 +35,7 @@ type Options struct {
 	Store        *store.Store
 	Log          *slog.Logger     // nil: none
 	Now          func() time.Time // nil: time.Now
-	HashesAtOnce int              // passwords that are hashed at the same time, 19 MiB each; 0: 2
+	HashesAtOnce int              // passwords that are hashed at the same time, 19 MiB each; 0: 1, some 40 a second
 }
 
 // Access is safe for concurrent use.
@@ -75,7 +75,7 @@ func New(o Options) (*Access, error) {
 		a.now = time.Now
 	}
 	if o.HashesAtOnce <= 0 {
-		o.HashesAtOnce = 2
+		o.HashesAtOnce = 1
 	}
 	a.hasher = newHasher(o.HashesAtOnce)
 	a.attempts, a.tokenAttempts = newThrottle(a.now), newThrottle(a.now)

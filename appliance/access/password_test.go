@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -125,4 +126,23 @@ func FuzzParsePHC(f *testing.F) {
 			p.compute("x") // must not panic
 		}
 	})
+}
+
+// TestHashingGivesItsMemoryBack: control has 80 MB for everything.
+func TestHashingGivesItsMemoryBack(t *testing.T) {
+	held := func() uint64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapSys - m.HeapReleased
+	}
+	debug.FreeOSMemory()
+	before := held()
+	h := newHasher(1)
+	for range 6 {
+		_, err := h.hash(t.Context(), goodPassword)
+		must(t, err)
+		if after := held(); after > before+8<<20 {
+			t.Fatalf("%d MiB are held after a hash, %d MiB before", after>>20, before>>20)
+		}
+	}
 }
