@@ -35,16 +35,15 @@ type taken struct {
 // shadowsOf tells of each service what the others take from it. The services have their defaults.
 func shadowsOf(services []settings.Service) []hidden {
 	all := inOrder(services)
+	index := indexOf(all)
 	shadows := make([]hidden, len(services))
 	reached := make([]bool, len(services))
 	for i, t := range all {
 		left := coverage{wanted: t}
-		for _, winner := range all[:i] {
-			if winner.service == t.service || winner.protocol != t.protocol {
-				continue
-			}
+		for _, at := range index.near(t) {
+			winner := all[at]
 			shared, overlap := sharedPorts(t.ports, winner.ports)
-			if !overlap || !shareAddress(t.addresses, winner.addresses) {
+			if at >= i || winner.service == t.service || !overlap || !shareAddress(t.addresses, winner.addresses) {
 				continue
 			}
 			left.cut(shared, winner.addresses)
@@ -76,6 +75,34 @@ func inOrder(services []settings.Service) []taken {
 	}
 	slices.SortStableFunc(all, func(a, b taken) int { return cmp.Compare(a.ports.Count(), b.ports.Count()) })
 	return all
+}
+
+// portIndex finds what may overlap: without it, thousands of services would each be compared with all others. It has
+// the places of all that is taken by a protocol, in the order of their first ports.
+type portIndex struct {
+	all   []taken
+	first map[string][]int
+}
+
+func indexOf(all []taken) portIndex {
+	index := portIndex{all, map[string][]int{}}
+	for i, t := range all {
+		index.first[t.protocol] = append(index.first[t.protocol], i)
+	}
+	for _, places := range index.first {
+		slices.SortStableFunc(places, func(a, b int) int { return cmp.Compare(all[a].ports.First, all[b].ports.First) })
+	}
+	return index
+}
+
+// near are the places of all that is not wider than t and begins close enough to overlap with it.
+func (x portIndex) near(t taken) []int {
+	places := x.first[t.protocol]
+	place := func(first int) int {
+		at, _ := slices.BinarySearchFunc(places, first, func(i, first int) int { return cmp.Compare(int(x.all[i].ports.First), first) })
+		return at
+	}
+	return places[place(int(t.ports.First)-t.ports.Count()+1):place(int(t.ports.Last)+1)]
 }
 
 func sharedPorts(a, b settings.Ports) (settings.Ports, bool) {
