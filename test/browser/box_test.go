@@ -61,12 +61,17 @@ func start(t testing.TB, o lab.Options) *box {
 		}
 	})
 	b := &box{Ready: l.Ready, access: readAccess(t)}
+	b.connect(t)
+	return b
+}
+
+// connect opens the two ways to a box: its socket and a Chromium.
+func (b *box) connect(t testing.TB) {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", b.access.Socket)
 	}
 	b.client = &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
 	b.chromium = startChromium(t, b.pin(t))
-	return b
 }
 
 func readAccess(t testing.TB) (a lab.Access) {
@@ -151,14 +156,14 @@ func (b *box) tryCall(method, path string, body, into any) error {
 	return json.Unmarshal(answer, into)
 }
 
-// status is what the box says of itself.
-type status struct {
+// boxStatus is what the box says of itself.
+type boxStatus struct {
 	Revision uint64
 	InForce  bool
 	Pending  *struct{ Author string }
 }
 
-func (b *box) status(t testing.TB) (s status) {
+func (b *box) status(t testing.TB) (s boxStatus) {
 	t.Helper()
 	b.call(t, http.MethodGet, "/status", nil, &s)
 	return s
@@ -168,7 +173,7 @@ func (b *box) status(t testing.TB) (s status) {
 func (b *box) inForce(t testing.TB) {
 	t.Helper()
 	eventually(t, patience, func() error {
-		var s status
+		var s boxStatus
 		if err := b.tryCall(http.MethodGet, "/status", nil, &s); err != nil {
 			return err
 		}

@@ -217,13 +217,13 @@ func (p *browser) script(function string, args ...string) string {
 	return fmt.Sprintf("(%s).%s(...%s)", strings.TrimSpace(findScript), function, list)
 }
 
-// text is what can be read on the page.
+// text is what can be read on the page, with plain spaces between the digits of numbers.
 func (p *browser) text() string {
 	text, err := eval[string](p, "document.body.innerText")
 	if err != nil {
 		return err.Error()
 	}
-	return text
+	return strings.ReplaceAll(text, "\u202f", " ")
 }
 
 func (p *browser) path() string {
