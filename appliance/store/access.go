@@ -87,7 +87,8 @@ func (s *Store) ViewAccess(fn func(*AccessTx) error) error {
 
 // UpdateAccess runs fn alone: no other write happens meanwhile, so what fn has read is still true when it is stored.
 // It returns nil after everything is on the disk; accounts then are in the plain file too. After an error, also one
-// that fn returns, nothing has changed.
+// that fn returns, nothing has changed. (When even the old plain file cannot be put back, as the disk is full, the next
+// Open may find the new state in it, as a whole.)
 func (s *Store) UpdateAccess(fn func(*AccessTx) error) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
