@@ -25,6 +25,7 @@ func (p *Pages) functions() template.FuncMap {
 		"choice":   p.choice,
 		"checks":   p.checks,
 		"words":    p.words,
+		"browser":  browserText,
 		"dict":     dict,
 	}
 }

@@ -19,6 +19,7 @@ type systemView struct {
 	Version  string    // of edge
 	Zone     string
 	Local    string // the clock in the zone of the box
+	UTC      string
 }
 
 // System answers what this box is and whether its two processes run.
@@ -33,7 +34,7 @@ func (p *Pages) System(c echo.Context) error {
 	}
 	now := time.Now()
 	zone, _ := now.Zone()
-	view := systemView{Host: host, Platform: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Control: seen.Started, Zone: zone, Local: now.Format(time.DateTime)}
+	view := systemView{Host: host, Platform: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Control: seen.Started, Zone: zone, Local: now.Format(time.DateTime), UTC: now.UTC().Format(time.DateTime)}
 	if seen.Edge != nil {
 		view.Edge, view.Version = seen.Edge.Started, seen.Edge.Version
 	}

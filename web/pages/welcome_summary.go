@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/labstack/echo/v4"
@@ -23,7 +22,7 @@ import (
 // reachView is what came of reaching for the origin.
 type reachView struct {
 	status.Trial
-	Time    string // until it was connected
+	Time    string // until it was connected, with its unit
 	Answer  string // what came back, without anything that does not belong on a page
 	Refused string // why nothing was tried
 }
@@ -62,7 +61,7 @@ func (p *Pages) try(ctx context.Context, answered url.Values) reachView {
 	if err != nil {
 		return reachView{Refused: sentence(err)}
 	}
-	return reachView{Trial: trial, Time: durationText(time.Duration(trial.ConnectMS * float64(time.Millisecond))), Answer: shown(trial.Received)}
+	return reachView{Trial: trial, Time: short(trial.ConnectMS) + " ms", Answer: shown(trial.Received)}
 }
 
 // tryRequest asks what the preset's servers answer to anybody, with the header that sessions will have.
