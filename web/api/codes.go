@@ -108,6 +108,7 @@ var known = []struct {
 	{access.ErrNoName, "no-name", ""},
 	{access.ErrRole, "role", "role"},
 	{access.ErrTokenExpired, "token-expired", "expires"},
+	{access.ErrTokenNetworks, "token-networks", "networks"},
 	{access.ErrPasskey, "passkey", ""},
 	{access.ErrTooMany, "too-many", ""},
 	{access.ErrForbidden, "forbidden", ""},

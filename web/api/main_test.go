@@ -33,8 +33,10 @@ type box struct {
 	patterns map[*regexp.Regexp]string
 }
 
+// newBox runs a site of the test's own, beside those of other tests: most of their time is waiting for seconds to pass.
 func newBox(t *testing.T) *box {
 	t.Helper()
+	t.Parallel()
 	b := &box{Site: webtest.Start(t), t: t, document: readDocument(t), patterns: map[*regexp.Regexp]string{}}
 	for path := range b.document.paths {
 		pattern := regexp.MustCompile(`\\\{\w+\\\}`).ReplaceAllString(regexp.QuoteMeta(path), `[^/]+`)
