@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"time"
 
@@ -72,9 +71,12 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return core.Run(ctx) })
 	g.Go(func() error { return server.Serve(ctx) })
-	if err := notifyReady(os.Getenv("NOTIFY_SOCKET")); err != nil {
-		log.Error("tell systemd", "err", err)
+	if err := notify("READY=1"); err != nil {
+		log.Error("ready", "err", err)
 	}
+	g.Go(func() error {
+		return keepAlive(ctx, log, func(ctx context.Context) error { return overSocket(c.Socket).get(ctx, "/api/v1/status", nil) })
+	})
 	return g.Wait()
 }
 
@@ -92,17 +94,3 @@ type checkStoreCmd struct {
 }
 
 func (c *checkStoreCmd) Run() error { return store.Check(c.File) }
-
-// notifyReady tells systemd that the start is over (sd_notify(3)); without systemd there is no socket and nobody to tell.
-func notifyReady(socket string) error {
-	if socket == "" {
-		return nil
-	}
-	conn, err := net.Dial("unixgram", socket) //nolint:gosec // systemd names the socket
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	_, err = conn.Write([]byte("READY=1"))
-	return err
-}

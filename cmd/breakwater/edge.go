@@ -36,10 +36,16 @@ func (c *edgeCmd) Run(ctx context.Context, e *env) error {
 		return fmt.Errorf("make the socket's directory: %w", err)
 	}
 	ring := logs.New(slog.NewTextHandler(e.stderr, nil), logs.Size)
+	log := slog.New(ring)
 	return edge.Run(ctx, edge.Options{
 		Socket: c.Socket, State: c.State, Drain: c.Drain, Version: version(),
-		Log: slog.New(ring), Records: ring.Records,
-		Ready: func() error { return notifyReady(os.Getenv("NOTIFY_SOCKET")) },
+		Log: log, Records: ring.Records,
+		Ready: func() error {
+			if err := notify("READY=1"); err != nil {
+				return err
+			}
+			return keepAlive(ctx, log, func(ctx context.Context) error { return overSocket(c.Socket).get(ctx, "/status", nil) })
+		},
 	})
 }
 

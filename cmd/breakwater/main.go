@@ -29,6 +29,7 @@ type env struct {
 type commands struct {
 	Edge    edgeCmd    `cmd:"" help:"Run the edge process: the data plane."`
 	Control controlCmd `cmd:"" help:"Run the control process: settings, API and command line socket."`
+	Console consoleCmd `cmd:"" help:"Show on this terminal what somebody at the machine needs: addresses, certificate, setup code."`
 
 	Apply    applyCmd    `cmd:"" help:"Apply a settings document."`
 	Confirm  confirmCmd  `cmd:"" help:"Keep the change that waits for its confirmation."`

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// system is what runs: the version of the image and the slot that it was started from. Empty: not an image.
+type system struct{ version, slot string }
+
+func readSystem(root string) system {
+	release, err := os.ReadFile(filepath.Join(root, "etc/os-release"))
+	if err != nil {
+		return system{}
+	}
+	return system{imageVersion(release), slot(root)}
+}
+
+// imageVersion is IMAGE_VERSION of os-release(5).
+func imageVersion(release []byte) string {
+	for lines := bufio.NewScanner(bytes.NewReader(release)); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), "IMAGE_VERSION="); ok {
+			return strings.Trim(value, `"'`)
+		}
+	}
+	return ""
+}
+
+// slot is A or B: the root lies over the device mapper on the partitions 2 and 3, or on 4 and 5 (image/repart).
+func slot(root string) string {
+	info, err := os.Stat(root)
+	if err != nil {
+		return ""
+	}
+	device := info.Sys().(*syscall.Stat_t).Dev
+	below, err := filepath.Glob(fmt.Sprintf("/sys/dev/block/%d:%d/slaves/*/partition", unix.Major(device), unix.Minor(device)))
+	if err != nil || len(below) == 0 {
+		return ""
+	}
+	number, err := os.ReadFile(below[0])
+	if err != nil {
+		return ""
+	}
+	return map[string]string{"2": "A", "3": "A", "4": "B", "5": "B"}[strings.TrimSpace(string(number))]
+}
+
+// port is a network port of the machine.
+type port struct {
+	name, mac string
+	link      bool
+	speed     int // Mbit/s; 0: not known
+	addresses []netip.Prefix
+}
+
+// readPorts lists what has a device behind it: no loopback, no bridges.
+func readPorts(dir string) []port {
+	devices, err := filepath.Glob(filepath.Join(dir, "*", "device"))
+	if err != nil {
+		return nil
+	}
+	ports := make([]port, 0, len(devices))
+	for _, d := range devices {
+		at := filepath.Dir(d)
+		name := filepath.Base(at)
+		ports = append(ports, port{
+			name: name, mac: read(at, "address"), link: read(at, "carrier") == "1",
+			speed: max(0, number(read(at, "speed"))), addresses: addresses(name),
+		})
+	}
+	return ports
+}
+
+// read is empty where there is nothing to read: carrier of a port that is off, speed of a virtual one.
+func read(dir, file string) string {
+	content, err := os.ReadFile(filepath.Join(dir, file))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(content))
+}
+
+func number(text string) int {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// addresses are those that can be dialled first, IPv4 before IPv6 and global before link-local.
+func addresses(name string) []netip.Prefix {
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil
+	}
+	all, err := i.Addrs()
+	if err != nil {
+		return nil
+	}
+	var list []netip.Prefix
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			list = append(list, p)
+		}
+	}
+	rank := func(a netip.Addr) int {
+		if a.IsLinkLocalUnicast() {
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(list, func(a, b netip.Prefix) int {
+		if d := rank(a.Addr()) - rank(b.Addr()); d != 0 {
+			return d
+		}
+		return a.Addr().Compare(b.Addr())
+	})
+	return list
+}

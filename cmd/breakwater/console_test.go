@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"breakwater/appliance/control"
+	"breakwater/appliance/health"
+	"breakwater/appliance/status"
+	"breakwater/web/api"
+	webtls "breakwater/web/tls"
+)
+
+func TestConsoleText(t *testing.T) {
+	ports := []port{
+		{name: "enp1s0", mac: "52:54:00:12:34:56", link: true, speed: 1000, addresses: []netip.Prefix{
+			netip.MustParsePrefix("192.0.2.10/24"), netip.MustParsePrefix("2001:db8::10/64"), netip.MustParsePrefix("fe80::1/64")}},
+		{name: "enp2s0", mac: "52:54:00:12:34:57"},
+	}
+	const network = `
+Network      enp1s0     52:54:00:12:34:56  link, 1000 Mbit/s
+                        192.0.2.10/24
+                        2001:db8::10/64
+                        fe80::1/64
+             enp2s0     52:54:00:12:34:57  no link
+`
+	certificates := []webtls.Certificate{{Kind: webtls.Own, Fingerprint: "00"}, {Kind: webtls.SelfSigned, Fingerprint: strings.Repeat("0123456789abcdef", 4)}}
+	const way = `
+Web page     https://192.0.2.10/
+             https://[2001:db8::10]/
+Certificate  01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF
+SHA-256      01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF
+`
+	empty := control.Status{Version: "v1", Edge: nil}
+	tests := []struct {
+		name string
+		s    screen
+		want string
+	}{
+		{"control is not up", screen{system: system{"7", "A"}, ports: ports, trouble: errors.New("no\x1b[2J answer")},
+			"Breakwater 7, slot A\n\nSTARTING  The web page is not up yet: no [2J answer\n" + network},
+		{"unclaimed", screen{system: system{"7", "B"}, ports: ports, status: empty, setup: api.Setup{Code: "ABCD-EFGH"}, certificates: certificates},
+			"Breakwater 7, slot B\n\nREADY  The data plane does not answer. Settings are at revision 0.\n" + way + "Setup code   ABCD-EFGH\n" + network},
+		{"code used up, no image", screen{ports: ports, status: empty, certificates: certificates},
+			"Breakwater v1\n\nREADY  The data plane does not answer. Settings are at revision 0.\n" + way +
+				"Setup code   used up by wrong tries; start the box again for a new one\n" + network},
+		{"in force", screen{ports: ports[:0:0], setup: api.Setup{Claimed: true}, status: control.Status{Version: "v1", Revision: 3, InForce: true, Edge: &status.Edge{Started: time.Now()}}},
+			"Breakwater v1\n\nREADY  Revision 3 is in force.\n\nWeb page     no network port has an address yet\n\nNetwork      no port was found\n"},
+		{"claimed, with a condition and no ports", screen{setup: api.Setup{Claimed: true}, status: control.Status{Version: "v1",
+			Conditions: []health.Condition{{Severity: health.Warning, Title: "Slow", Subject: "games-1", Detail: "Look."}}}},
+			"Breakwater v1\n\nREADY  The data plane does not answer. Settings are at revision 0.\n\n" +
+				"Web page     no network port has an address yet\n\nNetwork      no port was found\n\nwarning: Slow (games-1)\n  Look.\n"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, test.s.text()); diff != "" {
+				t.Errorf("text (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestConsoleDraws: what a real control answers is on the screen, and is drawn once while nothing changes.
+func TestConsoleDraws(t *testing.T) {
+	b := newBox(t)
+	var out bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), 2*consoleEvery+consoleEvery/2)
+	defer cancel()
+	command := consoleCmd{Socket: filepath.Join(b.dir, "control.sock")}
+	if err := command.Run(ctx, &env{stdout: &out}); err != nil {
+		t.Fatal(err)
+	}
+	code := strings.TrimSpace(expect(t, 0, "", "", "setup-code"))
+	for _, want := range []string{"READY  ", "Certificate  ", "Setup code   " + code, "Network  "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the screen lacks %q:\n%s", want, out.String())
+		}
+	}
+	if got := strings.Count(out.String(), clearScreen); got != 1 {
+		t.Errorf("drawn %d times, want once", got)
+	}
+}
+
+func TestImageVersion(t *testing.T) {
+	if got := imageVersion([]byte("ID=debian\nIMAGE_ID=breakwater\nIMAGE_VERSION=\"20261122.1\"\n")); got != "20261122.1" {
+		t.Errorf("got %q, want 20261122.1", got)
+	}
+	if got := imageVersion([]byte("ID=debian\n")); got != "" {
+		t.Errorf("without a version: got %q, want none", got)
+	}
+}
+
+func TestReadPorts(t *testing.T) {
+	dir := t.TempDir()
+	for file, content := range map[string]string{
+		"up/address": "52:54:00:00:00:01\n", "up/carrier": "1\n", "up/speed": "10000\n", "up/device/vendor": "",
+		"unknown/address": "52:54:00:00:00:02\n", "unknown/carrier": "1\n", "unknown/speed": "-1\n", "unknown/device/vendor": "",
+		"bridge/address": "52:54:00:00:00:03\n",
+	} {
+		path := filepath.Join(dir, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, p := range readPorts(dir) {
+		got = append(got, p.name+" "+p.mac+" "+p.state())
+	}
+	want := []string{"unknown 52:54:00:00:00:02 link", "up 52:54:00:00:00:01 link, 10000 Mbit/s"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("ports (-want +got):\n%s", diff)
+	}
+}
+
+// TestKeepAlive: systemd hears from a process as long as its check succeeds.
+func TestKeepAlive(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	heard := listenReady(t, path)
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "60000")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	good := make(chan bool, 2)
+	good <- false
+	good <- true
+	go func() {
+		ended <- keepAlive(ctx, slog.New(slog.DiscardHandler), func(ctx context.Context) error {
+			select {
+			case ok := <-good:
+				if !ok {
+					return errors.New("stuck")
+				}
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	begun := time.Now()
+	if got := heard(); got != "WATCHDOG=1" {
+		t.Errorf("systemd heard %q, want WATCHDOG=1", got)
+	}
+	if waited := time.Since(begun); waited < 15*time.Millisecond {
+		t.Errorf("it heard after %v, want it after the check that failed", waited)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

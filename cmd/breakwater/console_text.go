@@ -1,0 +1,127 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"strings"
+
+	webtls "breakwater/web/tls"
+)
+
+// text is the screen, at most 80 columns wide but for names and addresses that are longer.
+func (s screen) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n%s\n", s.title(), s.state())
+	b.WriteString(s.way())
+	b.WriteString(portText(s.ports))
+	if s.trouble == nil && len(s.status.Conditions) > 0 {
+		printConditions(&b, s.status.Conditions)
+	}
+	return b.String()
+}
+
+func (s screen) title() string {
+	t := "Breakwater " + cmp.Or(s.system.version, s.status.Version)
+	if s.system.slot != "" {
+		t += ", slot " + s.system.slot
+	}
+	return t
+}
+
+// state begins with READY when the page can be opened.
+func (s screen) state() string {
+	if s.trouble != nil {
+		return "STARTING  The web page is not up yet: " + clean(s.trouble.Error())
+	}
+	if s.status.InForce && s.status.Pending == nil { // without the time since when, which would be another screen each second
+		return fmt.Sprintf("READY  Revision %d is in force.", s.status.Revision)
+	}
+	return "READY  " + headline(s.status)
+}
+
+// way is how to get into the page, and how to know that it is this box.
+func (s screen) way() string {
+	if s.trouble != nil {
+		return ""
+	}
+	var b strings.Builder
+	row := func(name, value string) { fmt.Fprintf(&b, "%-13s%s\n", name, value) }
+	b.WriteByte('\n')
+	urls := pageURLs(s.ports)
+	if len(urls) == 0 {
+		row("Web page", "no network port has an address yet")
+	}
+	for i, u := range urls {
+		row([]string{"Web page", ""}[min(i, 1)], u)
+	}
+	if f := fingerprint(s.certificates); len(f) == 64 {
+		row("Certificate", pairs(f[:32]))
+		row("SHA-256", pairs(f[32:]))
+	}
+	switch {
+	case s.setup.Claimed:
+	case s.setup.Code == "":
+		row("Setup code", "used up by wrong tries; start the box again for a new one")
+	default:
+		row("Setup code", s.setup.Code)
+	}
+	return b.String()
+}
+
+// pageURLs leaves out link-local IPv6 addresses: browsers do not take them.
+func pageURLs(ports []port) []string {
+	var list []string
+	for _, p := range ports {
+		for _, a := range p.addresses {
+			if ip := a.Addr(); ip.Is4() || !ip.IsLinkLocalUnicast() {
+				list = append(list, "https://"+strings.TrimSuffix(net.JoinHostPort(ip.String(), ""), ":")+"/")
+			}
+		}
+	}
+	return list
+}
+
+// fingerprint is that of the self-signed certificate, which everybody gets who opens the page by an address.
+func fingerprint(certificates []webtls.Certificate) string {
+	for _, c := range certificates {
+		if c.Kind == webtls.SelfSigned {
+			return c.Fingerprint
+		}
+	}
+	return ""
+}
+
+// pairs writes hexadecimal digits as browsers do.
+func pairs(digits string) string {
+	var list []string
+	for i := 0; i+2 <= len(digits); i += 2 {
+		list = append(list, strings.ToUpper(digits[i:i+2]))
+	}
+	return strings.Join(list, ":")
+}
+
+func portText(ports []port) string {
+	if len(ports) == 0 {
+		return "\nNetwork      no port was found\n"
+	}
+	var b strings.Builder
+	b.WriteByte('\n')
+	for i, p := range ports {
+		fmt.Fprintf(&b, "%-13s%-10s %s  %s\n", []string{"Network", ""}[min(i, 1)], p.name, p.mac, p.state())
+		for _, a := range p.addresses {
+			fmt.Fprintf(&b, "%-24s%s\n", "", a)
+		}
+	}
+	return b.String()
+}
+
+func (p port) state() string {
+	switch {
+	case !p.link:
+		return "no link"
+	case p.speed == 0:
+		return "link"
+	}
+	return fmt.Sprintf("link, %d Mbit/s", p.speed)
+}
