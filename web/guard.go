@@ -25,7 +25,9 @@ const maxBody = settings.MaxSize + 64<<10
 // outer is what goes around every answer, whatever it is: headers first, so that refusals have them too; then the name
 // under which the box was opened, since a page of somebody else whose name leads here passes every other check (DNS
 // rebinding); then the check that no page of another site makes the browser of an operator do something.
-func (s *site) outer(h http.Handler) http.Handler { return s.withHeaders(s.onlyOurNames(fromOurPages(h))) }
+func (s *site) outer(h http.Handler) http.Handler {
+	return s.withHeaders(s.onlyOurNames(fromOurPages(h)))
+}
 
 // local goes around the answers over the unix socket. It has no name of its own, and programs send any.
 func (s *site) local(h http.Handler) http.Handler { return s.withHeaders(fromOurPages(h)) }
