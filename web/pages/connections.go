@@ -43,11 +43,18 @@ type connection struct {
 	May   bool // the reader may kick and ban
 }
 
-// Age is how long the session is open.
-func (c connection) Age() time.Duration { return time.Since(c.Started) }
+// Age is how long the session is open, in words.
+func (c connection) Age() string { return wholeSeconds(time.Since(c.Started)) }
 
-// IdleFor is the time since the last byte.
-func (c connection) IdleFor() time.Duration { return time.Duration(c.Idle * float64(time.Second)) }
+// Quiet is the time since the last byte, in words.
+func (c connection) Quiet() string { return wholeSeconds(time.Duration(c.Idle * float64(time.Second))) }
+
+func wholeSeconds(d time.Duration) string {
+	if d < time.Second {
+		return "0 s"
+	}
+	return durationText(d)
+}
 
 // For is the row as somebody sees it who may kick and ban, or may not.
 func (c connection) For(may bool) connection {
@@ -91,6 +98,9 @@ func (w window) Columns() []column {
 	}
 	return list
 }
+
+// Narrowed tells whether not all sessions are asked for.
+func (w window) Narrowed() bool { return w.Search != "" || w.Service != "" }
 
 // Link is the address of the window; what is as usual is left out.
 func (w window) Link() string {

@@ -19,6 +19,7 @@ const atAGlance = 10
 
 type overviewView struct {
 	Verdict    verdict
+	Conditions []health.Condition // the worst first, without those that the frame tells
 	Now        traffic
 	History    trafficHistory
 	Drops      []reason
@@ -76,8 +77,9 @@ func (p *Pages) Overview(c echo.Context) error {
 func (p *Pages) overview(seen control.Status, s settings.Settings, now time.Time) overviewView {
 	r := p.watch.look(seen.Edge, now)
 	samples := p.Control.Samples(now.Add(-chartFor))
+	conditions := toShow(seen.Conditions)
 	v := overviewView{
-		Verdict: p.verdict(seen, len(s.Services)), Now: trafficNow(samples, now), History: trafficHistoryOf(samples),
+		Verdict: p.verdict(seen, conditions, len(s.Services)), Conditions: conditions, Now: trafficNow(samples, now), History: trafficHistoryOf(samples),
 		Drops: reasonsOf(seen.Edge, true, r), Services: servicesAtAGlance(seen.Edge, s, r), Empty: len(s.Services) == 0,
 	}
 	if seen.Edge != nil {
@@ -89,10 +91,18 @@ func (p *Pages) overview(seen control.Status, s settings.Settings, now time.Time
 	return v
 }
 
+// toShow leaves out what every page has at its top: an edge that does not answer, and a change that waits.
+func toShow(conditions []health.Condition) []health.Condition {
+	list := slices.DeleteFunc(slices.Clone(conditions), func(c health.Condition) bool { return c.Code == "edge-unreachable" || c.Code == "unconfirmed" })
+	rank := map[health.Severity]int{health.Critical: 0, health.Warning: 1, health.Info: 2}
+	slices.SortStableFunc(list, func(a, b health.Condition) int { return cmp.Compare(rank[a.Severity], rank[b.Severity]) })
+	return list
+}
+
 // verdict looks at the worst first. Conditions are in words already; what they say is not said twice.
-func (p *Pages) verdict(seen control.Status, services int) verdict {
+func (p *Pages) verdict(seen control.Status, conditions []health.Condition, services int) verdict {
 	critical, warnings := 0, 0
-	for _, c := range seen.Conditions {
+	for _, c := range conditions {
 		switch c.Severity {
 		case health.Critical:
 			critical++

@@ -86,6 +86,9 @@ func (p *Pages) renderSeen(c echo.Context, status int, page string, seen control
 	if key := "done." + c.QueryParam("done"); p.text.has(key) {
 		f.Done = key
 	}
+	if waiting := seen.Pending; waiting != nil && !f.Me.Connected.IsZero() && !f.Me.Connected.After(waiting.Since) {
+		c.Response().Header().Set("Connection", "close") // Keep is taken over connections that were made after the change
+	}
 	var out bytes.Buffer
 	if err := p.templates[page].ExecuteTemplate(&out, "layout.html", f); err != nil {
 		return err

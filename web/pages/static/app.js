@@ -1,5 +1,6 @@
 // What a page needs is loaded when something on it asks: data-module="table" starts table.js with that element. Live
 // numbers, local times, the countdown of a change that waits and charts have attributes of their own.
+import { reachScrollers } from "./scroll.js";
 import { localTimes } from "./time.js";
 
 const wanted = [
@@ -20,6 +21,9 @@ async function start(name, element) {
 }
 
 localTimes(document);
+reachScrollers(document);
+addEventListener("resize", () => reachScrollers(document));
+document.addEventListener("toggle", () => reachScrollers(document), true);
 for (const [selector, name] of wanted) {
   const element = document.querySelector(selector);
   if (element) start(name, element);

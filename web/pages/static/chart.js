@@ -1,7 +1,7 @@
 // Charts of the last minutes with uPlot, which is loaded only where there is one: <figure data-chart="toOrigin toClient"
 // data-unit="rate">. Lines differ in colour and in dashes; the numbers are in the table below each chart too.
 import * as format from "./format.js";
-import { samples } from "./live.js";
+import { boxNow, samples } from "./live.js";
 
 const minutes = 10;
 const lines = [
@@ -93,10 +93,10 @@ function options(chart) {
     cursor: { y: false, points: { size: 7 } },
     padding: [8, 8, 0, 0],
     plugins: [readout(chart, names)],
-    scales: { x: { range: (_, low, high) => [Math.min(low, high - 60), high] }, y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
+    scales: { x: { range: (_, low, high) => [(high || boxNow() / 1000) - minutes * 60, high || boxNow() / 1000] }, y: { range: (_, low, high) => [0, Math.max((high ?? 0) * 1.1, 1)] } },
     axes: [
-      { ...axis, space: 80, values: (_, at) => at.map((t) => clock.format(new Date(t * 1000))) },
-      { ...axis, size: 76, space: 34, values: (_, at) => at.map((v) => (v === 0 ? "0" : words(v))) },
+      { ...axis, space: 64, size: 28, incrs: [60, 120, 300], values: (_, at) => at.map((t) => clock.format(new Date(t * 1000))) },
+      { ...axis, size: 72, space: 34, values: (_, at) => at.map((v) => (v === 0 ? "0" : words(v))) },
     ],
     series: [
       {},

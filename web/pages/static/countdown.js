@@ -1,9 +1,11 @@
 // A change that waits to be kept: counts down, and makes Keep hold. The box takes Keep only over a connection that was
-// made after the change; browsers reuse older ones, so the first try may be told 409 and closes the connection.
+// made after the change, and browsers reuse older ones. While a change waits the box closes an older connection behind
+// each page it sends, so as many pages are read first as a browser has connections.
 import { duration } from "./format.js";
 import { boxNow } from "./live.js";
 
 const tries = 3;
+const connections = 6; // that browsers have to one host at once
 
 export function start() {
   setInterval(count, 500);
@@ -27,12 +29,18 @@ async function keep(event) {
   const button = form.querySelector("button");
   button.disabled = true;
   for (let i = 0; i < tries; i++) {
+    await renew();
     const address = await send(form);
     if (address) return location.assign(address);
     await new Promise((done) => setTimeout(done, 300 * (i + 1)));
   }
   button.disabled = false;
   form.submit(); // shows what the box says
+}
+
+function renew() {
+  const read = () => fetch("/", { cache: "no-store" }).then((answer) => answer.text()).catch(() => null);
+  return Promise.all(Array.from({ length: connections }, read));
 }
 
 // send returns where the answer leads, and nothing when another try may do better.

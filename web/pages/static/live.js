@@ -2,6 +2,7 @@
 // its data-unit. [data-fragment="name"] is a part of the page that the server words: it is read again from the page's own
 // address when the state of the box changed, and every data-every seconds. Other modules listen on `samples`.
 import { text } from "./format.js";
+import { reachScrollers } from "./scroll.js";
 import { localTimes, setTime } from "./time.js";
 
 const slowest = 30_000;
@@ -131,6 +132,7 @@ function replace(old, found) {
   old.replaceWith(part);
   html.set(part, raw);
   read.set(part, Date.now());
+  reachScrollers(part);
   part.querySelectorAll(".table").forEach((table, i) => (table.scrollLeft = scrolled[i] ?? 0));
   if (focused >= 0) focusables(part)[focused]?.focus({ preventScroll: true });
   samples.dispatchEvent(new CustomEvent("parts", { detail: part }));

@@ -2,6 +2,7 @@
 // in windows of the API, sorted and searched there, and again every two seconds while somebody looks. A row belongs to one
 // session for as long as it is in sight, so that no button ever changes its session under the pointer.
 import { bytes, duration, fill, number } from "./format.js";
+import { boxNow } from "./live.js";
 
 const rowHeight = 34; // px, as .live tbody tr in style.css
 const around = 25; // rows before and behind those in sight
@@ -30,6 +31,7 @@ class Table {
     this.list = []; // the window that was read last
     this.rows = new Map(); // id -> element
     this.active = 0; // place of the row that the keyboard is at
+    this.aim = -1; // place that a key leads to while its row is not there yet
     this.touched = 0;
     this.asked = 0; // number of the last question; answers to others are too late
   }
@@ -112,6 +114,7 @@ class Table {
     this.search.elements.order.value = this.order;
     this.scroller.scrollTop = 0;
     this.active = 0;
+    this.aim = -1;
     this.load();
   }
 
@@ -155,8 +158,10 @@ class Table {
     this.matched = Math.min(window.matched, most);
     this.space(first, this.list.length);
     this.place();
+    this.reach();
     if (moved !== 0) this.scroller.scrollTop += moved * rowHeight;
-    this.root.querySelector("[data-empty]").hidden = this.matched > 0;
+    const narrowed = Boolean(this.query.search || this.query.service);
+    for (const empty of this.root.querySelectorAll("[data-empty]")) empty.hidden = this.matched > 0 || (empty.dataset.empty === "search") !== narrowed;
     this.table.setAttribute("aria-rowcount", this.matched);
     this.count(window);
   }
@@ -164,10 +169,12 @@ class Table {
   // movedBy is how far the first row in sight moved, so that the reader keeps the place. At the top the newest are wanted.
   movedBy(first, sessions) {
     const { from } = this.inSight();
-    const anchor = this.list[from - this.first];
-    if (from === 0 || !anchor) return 0;
-    const now = sessions.findIndex((s) => s.id === anchor.id);
-    return now < 0 ? 0 : first + now - from;
+    if (from === 0) return 0;
+    for (let place = from; place < this.first + this.list.length; place++) {
+      const now = sessions.findIndex((s) => s.id === this.list[place - this.first]?.id);
+      if (now >= 0) return first + now - place;
+    }
+    return 0;
   }
 
   count(window) {
@@ -203,8 +210,8 @@ class Table {
       this.fillRow(row, session, this.first + i);
     });
     if (!inside) return;
-    if (focused.isConnected) focused.focus({ preventScroll: true });
-    else this.scroller.focus({ preventScroll: true });
+    const stays = focused.isConnected ? focused : this.rowAt(Math.min(this.active, this.matched - 1)) ?? this.scroller;
+    stays.focus({ preventScroll: true });
     const row = document.activeElement.closest("tbody tr");
     if (row) this.active = Number(row.getAttribute("aria-rowindex")) - 1;
   }
@@ -215,13 +222,14 @@ class Table {
     this.reachable(row, place === this.active);
     const cells = {
       client: s.client, service: s.service, edge: s.edge, origin: s.origin, originAddress: s.originAddress, protocol: s.protocol,
-      age: duration(Date.now() - Date.parse(s.started)), idle: duration(s.idleSeconds * 1000),
+      age: whole(boxNow() - Date.parse(s.started)), idle: whole(s.idleSeconds * 1000),
       up: bytes(s.bytesToOrigin), down: bytes(s.bytesToClient), state: this.root.getAttribute(`data-state-${s.state}`) ?? s.state,
     };
     for (const cell of row.querySelectorAll("[data-cell]")) {
       const text = cells[cell.dataset.cell] ?? "";
       if (cell.textContent !== text) cell.textContent = text;
     }
+    row.querySelector("[data-cell=origin]").parentElement.title = s.originAddress ?? "";
     const form = row.querySelector("form");
     if (!form) return;
     form.action = `/connections/${s.id}/kick`;
@@ -244,12 +252,14 @@ class Table {
       return;
     }
     const row = event.target.closest("tbody tr[data-id]");
-    if (!row || event.target.matches("button, a") && event.key === "Enter") return;
-    if (event.key === "k") row.querySelector("[data-kick]")?.click();
-    if (event.key === "b") row.querySelector("[data-ban]")?.click();
+    if (!row) return;
+    const button = { k: "[data-kick]", b: "[data-ban]" }[event.key];
+    if (!button) return;
+    event.preventDefault();
+    row.querySelector(button)?.click();
   }
 
-  async goTo(place) {
+  goTo(place) {
     if (this.matched === 0) return;
     this.active = place;
     this.touched = Date.now();
@@ -258,9 +268,17 @@ class Table {
     const at = this.scroller.scrollTop;
     if (top < at) this.scroller.scrollTop = top;
     else if (top > at + space) this.scroller.scrollTop = top - space;
-    if (place < this.first || place >= this.first + this.list.length) await this.load();
-    const row = this.rowAt(this.active);
+    this.aim = place;
+    if (place < this.first || place >= this.first + this.list.length) this.load();
+    else this.reach();
+  }
+
+  // reach focuses the row that a key leads to, as soon as it is there.
+  reach() {
+    const row = this.rowAt(this.aim);
     if (!row) return;
+    this.active = this.aim;
+    this.aim = -1;
     for (const other of this.rows.values()) this.reachable(other, other === row);
     row.focus({ preventScroll: true });
   }
@@ -298,7 +316,7 @@ class Table {
     if (!button) return;
     event.preventDefault();
     const row = button.closest("tr");
-    if (button.matches("[data-kick]")) this.kick(row, button);
+    if (button.matches("[data-kick]")) this.kick(row);
     else this.ask(row);
   }
 
@@ -306,15 +324,17 @@ class Table {
     return row.querySelector("[data-cell=client]").textContent;
   }
 
-  async kick(row, button) {
+  async kick(row) {
     const client = this.clientOf(row);
-    button.disabled = true;
+    if (row.matches(".ended")) return; // a second click
+    row.classList.add("ended");
     const problem = await call("DELETE", `/api/v1/sessions/${row.dataset.id}`);
-    button.disabled = false;
     if (!problem) this.tell(fill(this.root.dataset.wordKicked, client));
     else if (problem.code === "no-session") this.tell(fill(this.root.dataset.wordGone, client));
-    else return this.failed(problem);
-    row.classList.add("ended");
+    else {
+      row.classList.remove("ended");
+      return this.failed(problem);
+    }
     this.load();
   }
 
@@ -359,6 +379,8 @@ class Table {
     this.root.querySelector("[data-told]").textContent = words;
   }
 }
+
+const whole = (ms) => (ms < 1000 ? "0 s" : duration(ms));
 
 // call returns nothing when it is done, and the problem otherwise.
 async function call(method, address, body) {
