@@ -137,8 +137,10 @@ func TestManyRows(t *testing.T) {
 }
 
 // put makes a document the settings.
-func (b *box) put(document string) error {
-	request, err := http.NewRequest(http.MethodPut, "http://box/api/v1/settings", strings.NewReader(document))
+func (b *box) put(document string) error { return b.putTo("/api/v1/settings", document) }
+
+func (b *box) putTo(path, document string) error {
+	request, err := http.NewRequest(http.MethodPut, "http://box"+path, strings.NewReader(document))
 	if err != nil {
 		return err
 	}
