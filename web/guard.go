@@ -129,7 +129,7 @@ func bearer(r *http.Request) (string, bool) {
 
 // peerOf is the TCP peer. Headers that name another client are not looked at: anyone can send them.
 func peerOf(r *http.Request) access.Peer {
-	p := access.Peer{Agent: r.UserAgent(), At: hostOf(r.Host)}
+	p := access.Peer{Agent: r.UserAgent(), At: r.Host} // with its port: passkeys are bound to the whole origin
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		p.Addr = ap.Addr().Unmap().WithZone("")
 	}
