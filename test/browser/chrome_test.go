@@ -264,12 +264,13 @@ func (p *browser) miss(text string) {
 	})
 }
 
-// resize gives the page the size of a screen.
+// resize gives the page the size of a screen and lets it draw that.
 func (p *browser) resize(s screen) {
 	p.t.Helper()
 	_, err := chromedp.Call(p.ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
 		Width: int64(s.width), Height: int64(s.height), DeviceScaleFactor: 1})
 	must(p.t, err)
+	ask[bool](p, "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done(true), 50))))")
 }
 
 // scheme lets the system ask for dark or light, and for no motion, so that pages show their end state at once.
