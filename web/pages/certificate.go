@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"io"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
-	"breakwater/web/caller"
 	"breakwater/web/tls"
 )
 
@@ -83,7 +83,10 @@ func (p *Pages) RemoveCertificate(c echo.Context) error {
 
 // DownloadCertificate answers the certificate that this browser was shown, in PEM.
 func (p *Pages) DownloadCertificate(c echo.Context) error {
-	name := caller.Of(c.Request().Context()).Peer.At
+	name, _, err := net.SplitHostPort(c.Request().Host)
+	if err != nil {
+		name = c.Request().Host // without a port
+	}
 	if state := c.Request().TLS; state != nil && state.ServerName != "" {
 		name = state.ServerName
 	}

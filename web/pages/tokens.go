@@ -63,7 +63,7 @@ func (p *Pages) CreateToken(c echo.Context) error {
 		field string
 	}{
 		{access.ErrTokenName, "name"}, {access.ErrTokenExists, "name"}, {access.ErrRole, "role"}, {access.ErrForbidden, "role"},
-		{access.ErrTokenExpired, "days"}, {access.ErrTooMany, ""},
+		{access.ErrTokenExpired, "days"}, {access.ErrTokenNetworks, "networks"}, {access.ErrTooMany, ""},
 	} {
 		if errors.Is(err, known.err) {
 			return p.showTokens(c, http.StatusUnprocessableEntity, form{Values: sent}.problem(known.field, sentence(known.err)))

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -179,6 +180,16 @@ func (p *Pages) serviceInWords(view *welcomeView) []string {
 		return append(words, say("welcome.sum.health"))
 	}
 	return append(words, say("welcome.sum.nohealth"))
+}
+
+// StepOf is the step where a field is; nil: it is of no step.
+func (v welcomeView) StepOf(field string) *wizardStep {
+	for number, names := range answers {
+		if slices.Contains(names, field) {
+			return &v.Steps[number-1]
+		}
+	}
+	return nil
 }
 
 func wizardSteps(here int) []wizardStep {

@@ -210,6 +210,17 @@ func TestWizardChangesOnlyWhatItAsks(t *testing.T) {
 	}
 }
 
+func TestSummaryLeadsToWhatIsWrong(t *testing.T) {
+	site := webtest.Start(t)
+	b := site.Browser(t, "anna", access.Admin)
+	page := press(t, b, b.Get("/welcome"), "to-5")
+	page = press(t, b, page, "next", "origin", "10.0.0.20").Want(t, 200, "to-3", "addresses")
+	if strings.Contains(page.Body, ">Apply<") {
+		t.Error("settings with a problem can be applied")
+	}
+	press(t, b, page, "to-3").Want(t, 200, `name="addresses"`)
+}
+
 func TestWizardTestsTheOrigin(t *testing.T) {
 	site := webtest.Start(t)
 	wide(site)
