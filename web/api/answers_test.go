@@ -138,7 +138,7 @@ func TestOnlyANewConnectionConfirms(t *testing.T) {
 func TestOriginStateIsTheOneChangeOfAnOperator(t *testing.T) {
 	b := newBox(t)
 	op := b.token("op", access.Operator)
-	op.call("POST", "/api/v1/origins/games/games-1/state", `{"state":"drain"}`).want(404, "no-settings")
+	op.call("POST", "/api/v1/origins/games/games-1/state", `{"state":"drain"}`).want(404, "not-found")
 	b.Apply(t, webtest.Document)
 	op.call("PUT", "/api/v1/settings", documentTwo).want(403, "forbidden")
 	op.call("POST", "/api/v1/origins/games/games-1/state", `{"state":"drain"}`).want(200, "", `"revision":2`)
@@ -155,7 +155,7 @@ func TestOriginStateIsTheOneChangeOfAnOperator(t *testing.T) {
 		t.Errorf("drained and back again, the settings are %s (%v), want %s", third.Document, err, first.Document)
 	}
 	op.call("POST", "/api/v1/origins/games/nobody/state", `{"state":"drain"}`).want(404, "not-found")
-	a := op.call("POST", "/api/v1/origins/games/games-1/state", `{"state":"gone"}`).want(422, "invalid")
+	a := op.call("POST", "/api/v1/origins/games/games-1/state", `{"state":"gone"}`).want(422, "invalid-settings")
 	if got := a.fields(); !slices.Equal(got, []string{"state"}) {
 		t.Errorf("the fields are %v, want state", got)
 	}

@@ -63,6 +63,7 @@ var codes = map[string]int{
 	"no-name":        http.StatusConflict,
 	"role":           http.StatusUnprocessableEntity,
 	"token-expired":  http.StatusUnprocessableEntity,
+	"token-networks": http.StatusUnprocessableEntity,
 	"passkey":        http.StatusUnprocessableEntity,
 	"too-many":       http.StatusConflict,
 
@@ -114,6 +115,7 @@ var known = []struct {
 	{access.ErrForbidden, "forbidden", ""},
 	{access.ErrNoLogin, "no-account", ""},
 	{control.ErrNotFound, "not-found", ""},
+	{control.ErrNoOrigin, "not-found", ""},
 	{access.ErrNotFound, "not-found", ""},
 }
 

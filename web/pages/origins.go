@@ -127,49 +127,16 @@ func stateOf(o settings.Origin, seen status.Origin) string {
 // OriginState drains an origin, takes it out or back in. It is a change of the settings, applied at once, and the only
 // one that an operator may make.
 func (p *Pages) OriginState(c echo.Context) error {
-	state := c.FormValue("state")
-	if !slices.Contains([]string{"active", "drain", "maintenance"}, state) {
-		return badForm("An origin is active, drained or in maintenance.")
-	}
-	now, base, err := p.current()
-	if err != nil {
-		return err
-	}
-	draft, found := withState(now, c.Param("pool"), c.Param("origin"), state)
-	if !found {
-		return echo.ErrNotFound
-	}
-	meta := control.Meta{Author: caller.Of(c.Request().Context()).Name, Base: &base,
-		Reason: fmt.Sprintf("%s: %s", c.Param("origin"), state)}
-	result, err := p.Control.Propose(c.Request().Context(), settings.Encode(draft), meta)
+	pool, origin, state := c.Param("pool"), c.Param("origin"), c.FormValue("state")
+	result, err := p.Control.SetOriginState(c.Request().Context(), pool, origin, state, caller.Of(c.Request().Context()).Name)
 	if err != nil {
 		return err
 	}
 	if result.Unchanged {
 		return p.back(c, "/origins", "unchanged")
 	}
-	p.record(c, "origin-state", fmt.Sprintf("revision %d", result.Revision), meta.Reason)
+	p.record(c, "origin-state", fmt.Sprintf("revision %d", result.Revision), origin+": "+state)
 	return p.back(c, "/origins", "origin-"+state)
-}
-
-// withState returns settings with another state of one origin, which goes by its name or the name it has by default.
-func withState(s settings.Settings, pool, origin, state string) (settings.Settings, bool) {
-	full := s.WithDefaults()
-	i := slices.IndexFunc(full.Pools, func(p settings.Pool) bool { return p.Name == pool })
-	if i < 0 {
-		return s, false
-	}
-	j := slices.IndexFunc(full.Pools[i].Origins, func(o settings.Origin) bool { return o.Name == origin })
-	if j < 0 {
-		return s, false
-	}
-	if state == "active" {
-		state = "" // the default is left out
-	}
-	s.Pools = slices.Clone(s.Pools)
-	s.Pools[i].Origins = slices.Clone(s.Pools[i].Origins)
-	s.Pools[i].Origins[j].State = state
-	return s, true
 }
 
 // Shown is the address of an origin as people read it.

@@ -165,7 +165,7 @@ func TestAnOperatorDrainsButDoesNotEdit(t *testing.T) {
 		t.Errorf("the revision is %+v, %v", r, err)
 	}
 	omar.Post("/origins/games/none/state", url.Values{"state": {"drain"}}).Want(t, http.StatusNotFound)
-	omar.Post("/origins/games/games-2/state", url.Values{"state": {"gone"}}).Want(t, http.StatusBadRequest)
+	omar.Post("/origins/games/games-2/state", url.Values{"state": {"gone"}}).Want(t, http.StatusUnprocessableEntity)
 	omar.Get("/origins/games/edit").Want(t, http.StatusForbidden)
 	vera.Post("/origins/games/games-2/state", url.Values{"state": {"active"}}).Want(t, http.StatusForbidden)
 	for _, path := range []string{"/services", "/origins", "/changes", "/changes/1"} {
