@@ -371,6 +371,21 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// TestRollbackWithoutEdge: settings that edge dies of must not keep one from going back.
+func TestRollbackWithoutEdge(t *testing.T) {
+	b := newBox(t)
+	b.mustPropose("one", 0)
+	b.mustPropose("two", 0)
+	b.edge.Stop()
+	r, err := b.Rollback(t.Context(), 1, control.Meta{Author: "ben"})
+	if err != nil || r.Revision != 3 || !r.Later {
+		t.Fatalf("got %+v, %v, want revision 3 for later", r, err)
+	}
+	b.edge.Restart()
+	b.runUntil(func() bool { return b.edge.Plan() != nil })
+	b.assert(3, "one")
+}
+
 func TestAChangeForAnOlderRevisionIsRefused(t *testing.T) {
 	b := newBox(t)
 	b.mustPropose("one", 0)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,9 +70,11 @@ type Meta struct {
 
 // Result is what became of a document.
 type Result struct {
-	Revision  uint64   `json:"revision"`  // the current one
-	Unchanged bool     `json:"unchanged"` // the document equals the current one, so no revision was made
-	Pending   *Pending `json:"pending,omitempty"`
+	Revision  uint64 `json:"revision"`  // the current one
+	Unchanged bool   `json:"unchanged"` // the document equals the current one, so no revision was made
+	// Later: edge does not answer, and gets the settings as soon as it does.
+	Later   bool     `json:"later,omitempty"`
+	Pending *Pending `json:"pending,omitempty"`
 }
 
 // Check returns every problem of a document and, without problems, what it would change.
@@ -143,21 +146,36 @@ func (c *Control) apply(ctx context.Context, candidate store.Candidate, p plan.P
 		return Result{}, err
 	}
 	old, _ := c.wish()
-	if err := c.edge.Apply(ctx, p); err != nil {
+	err = c.edge.Apply(ctx, p)
+	later := errors.Is(err, ErrUnreachable) && c.wasCommitted(candidate.Document)
+	if err != nil && !later {
 		return Result{}, c.undo(ctx, old, candidate.Base, &NotApplied{err})
 	}
 	c.conditions.Clear(takenBack, "")
 	if !candidate.Deadline.IsZero() {
 		c.want(&p, pending)
 		c.log.Info("settings applied, waiting for the confirmation", "author", candidate.Author, "deadline", candidate.Deadline)
-		return Result{Revision: candidate.Base, Pending: pending}, nil
+		return Result{Revision: candidate.Base, Pending: pending, Later: later}, nil
 	}
 	r, err := c.commit(candidate)
 	if err != nil {
 		return Result{}, c.undo(ctx, old, candidate.Base, err)
 	}
 	c.want(&p, nil)
-	return Result{Revision: r.Number}, nil
+	return Result{Revision: r.Number, Later: later}, nil
+}
+
+// wasCommitted tells whether a document is that of a kept revision. Such a one may be committed without edge: it has
+// worked before, and going back to it may be what brings edge back. Run hands it to edge.
+func (c *Control) wasCommitted(document []byte) bool {
+	list, err := c.store.Revisions()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(list, func(r Revision) bool {
+		r, err := c.store.Revision(r.Number)
+		return err == nil && bytes.Equal(r.Document, document)
+	})
 }
 
 // undo brings back what edge ran before and forgets the candidate. It returns why, and what went wrong on top of it.

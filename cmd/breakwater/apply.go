@@ -72,6 +72,8 @@ func printResult(e *env, result control.Result) {
 		fmt.Fprintf(e.stdout, "Applied. Reverted at %s unless you run: breakwater confirm\n", result.Pending.Deadline.Local().Format(time.TimeOnly))
 	case result.Unchanged:
 		fmt.Fprintf(e.stdout, "Nothing to change: these are the settings of revision %d.\n", result.Revision)
+	case result.Later:
+		fmt.Fprintf(e.stdout, "Stored as revision %d. The data plane (breakwater edge) does not answer; it gets it as soon as it does.\n", result.Revision)
 	default:
 		fmt.Fprintf(e.stdout, "Applied as revision %d.\n", result.Revision)
 	}

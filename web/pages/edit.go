@@ -109,6 +109,9 @@ func (p *Pages) applied(c echo.Context, result control.Result, back string) erro
 	if result.Unchanged {
 		return p.back(c, back, "unchanged")
 	}
+	if result.Later {
+		return p.back(c, back, "applied-later")
+	}
 	return p.back(c, back, "applied")
 }
 
