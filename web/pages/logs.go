@@ -68,16 +68,25 @@ func logMatches(line control.LogLine, f form) bool {
 	if process := f.Value("process"); process != "" && process != "both" && process != line.Process {
 		return false
 	}
-	text := strings.ToLower(line.Message)
-	for name, value := range line.Attrs {
-		text += "\n" + strings.ToLower(name+"="+value)
-	}
-	for _, word := range strings.Fields(strings.ToLower(f.Value("search"))) {
-		if !strings.Contains(text, word) {
+	for word := range strings.FieldsSeq(strings.ToLower(f.Value("search"))) {
+		if !saysWord(line, word) {
 			return false
 		}
 	}
 	return true
+}
+
+// saysWord tells whether a word, in lower case, is in the message or in a value; name=value finds that value.
+func saysWord(line control.LogLine, word string) bool {
+	if strings.Contains(strings.ToLower(line.Message), word) {
+		return true
+	}
+	for name, value := range line.Attrs {
+		if strings.Contains(strings.ToLower(name+"="+value), word) {
+			return true
+		}
+	}
+	return false
 }
 
 func logLineOf(line control.LogLine) logLine {

@@ -84,11 +84,7 @@ func (p *Pages) EnableFactor(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	status := http.StatusOK
-	if len(f.Problems) > 0 {
-		status = http.StatusUnprocessableEntity
-	}
-	return p.render(c, status, "factor", factorPage{f, view})
+	return p.render(c, statusOf(f), "factor", factorPage{f, view})
 }
 
 // DisableFactor takes the authenticator app away.

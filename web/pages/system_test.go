@@ -152,6 +152,20 @@ func TestTokenIsShownOnce(t *testing.T) {
 	program.Do("GET", "/api/v1/status", "", http.Header{"Authorization": {"Bearer " + secret}}).Want(t, 401)
 }
 
+func TestHostileBrowsersAreShownAsText(t *testing.T) {
+	site := webtest.Start(t)
+	b := site.Browser(t, "anna", access.Admin)
+	hostile := access.Peer{Addr: netip.MustParseAddr("198.51.100.7"), At: "127.0.0.1", Agent: "\"><script>alert(1)</script>\u202e" + strings.Repeat("x", 5000)}
+	if _, _, err := site.Access.Login(t.Context(), hostile, "anna", webtest.Password, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/system/accounts", "/system/audit", "/me"} {
+		if page := b.Get(path).Want(t, 200); strings.Contains(page.Body, "<script>alert") {
+			t.Errorf("%s runs what a browser calls itself", path)
+		}
+	}
+}
+
 func TestLogsAreFilteredAndSearched(t *testing.T) {
 	site := webtest.Start(t)
 	b := site.Browser(t, "anna", access.Viewer)

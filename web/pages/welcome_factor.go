@@ -125,21 +125,27 @@ func recoveryOf(codes []string) factorView {
 // welcomeFactor is the first step of the wizard.
 func (p *Pages) welcomeFactor(c echo.Context, answered url.Values, action string) error {
 	return p.proven(c, func(c echo.Context) error {
-		view, f, err := factorView{}, form{}, error(nil)
 		if action == "totp" {
-			view, err = p.startFactor(c)
-		} else {
-			view, f, err = p.enableFactor(c)
+			view, err := p.startFactor(c)
+			if err != nil {
+				return err
+			}
+			return p.showFactorStep(c, http.StatusOK, form{Values: answered}, view)
 		}
+		view, f, err := p.enableFactor(c)
 		if err != nil {
 			return err
 		}
-		status := http.StatusOK
-		if len(f.Problems) > 0 {
-			status = http.StatusUnprocessableEntity
-		}
-		return p.showFactorStep(c, status, form{Values: answered, Problems: f.Problems}, view)
+		return p.showFactorStep(c, statusOf(f), form{Values: answered, Problems: f.Problems}, view)
 	})
+}
+
+// statusOf is 422 for a form that is shown again with what is wrong.
+func statusOf(f form) int {
+	if len(f.Problems) > 0 {
+		return http.StatusUnprocessableEntity
+	}
+	return http.StatusOK
 }
 
 func (p *Pages) showFactorStep(c echo.Context, status int, f form, factor factorView) error {

@@ -210,6 +210,24 @@ func TestWizardChangesOnlyWhatItAsks(t *testing.T) {
 	}
 }
 
+func TestWizardOutlivesItsLogin(t *testing.T) {
+	site := webtest.Start(t)
+	b := site.Browser(t, "anna", access.Admin)
+	page := press(t, b, b.Get("/welcome"), "to-2")
+	values := shownForm(t, page, "/welcome")
+	values.Set("networks", "198.51.100.0/24")
+	values.Set("go", "next")
+	b.Post("/logout", nil)
+	b.Cookie = ""
+	page = b.Post("/welcome", values).Want(t, 401, "198.51.100.0/24")
+	login := shownForm(t, page, "/login")
+	login.Set("login.name", "anna")
+	login.Set("login.password", webtest.Password)
+	page = b.Post("/login", login).Want(t, 200, "198.51.100.0/24")
+	page = b.Post("/welcome", shownForm(t, page, "/welcome")).Want(t, 200)
+	press(t, b, page, "to-2").Want(t, 200, `value="198.51.100.0/24"`)
+}
+
 func TestSummaryLeadsToWhatIsWrong(t *testing.T) {
 	site := webtest.Start(t)
 	b := site.Browser(t, "anna", access.Admin)
