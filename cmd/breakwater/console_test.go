@@ -34,12 +34,14 @@ Network      enp1s0     52:54:00:12:34:56  link, 1000 Mbit/s
                         fe80::1/64
              enp2s0     52:54:00:12:34:57  no link
 `
-	certificates := []webtls.Certificate{{Kind: webtls.Own, Fingerprint: "00"}, {Kind: webtls.SelfSigned, Fingerprint: strings.Repeat("0123456789abcdef", 4)}}
+	certificates := []webtls.Certificate{{Kind: webtls.Own, Fingerprint: "00"}, {Kind: webtls.SelfSigned, Fingerprint: strings.Repeat("0123456789abcdef", 4),
+		Words: []string{"one", "two"}}}
 	const way = `
 Web page     https://192.0.2.10/
              https://[2001:db8::10]/
 Certificate  01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF
 SHA-256      01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF
+in words     one two
 `
 	empty := control.Status{Version: "v1", Edge: nil}
 	tests := []struct {

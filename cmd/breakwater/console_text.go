@@ -55,9 +55,10 @@ func (s screen) way() string {
 	for i, u := range urls {
 		row([]string{"Web page", ""}[min(i, 1)], u)
 	}
-	if f := fingerprint(s.certificates); len(f) == 64 {
-		row("Certificate", pairs(f[:32]))
-		row("SHA-256", pairs(f[32:]))
+	if c := selfSigned(s.certificates); len(c.Fingerprint) == 64 {
+		row("Certificate", pairs(c.Fingerprint[:32]))
+		row("SHA-256", pairs(c.Fingerprint[32:]))
+		row("in words", strings.Join(c.Words, " "))
 	}
 	switch {
 	case s.setup.Claimed:
@@ -82,14 +83,14 @@ func pageURLs(ports []port) []string {
 	return list
 }
 
-// fingerprint is that of the self-signed certificate, which everybody gets who opens the page by an address.
-func fingerprint(certificates []webtls.Certificate) string {
+// selfSigned is the certificate that everybody gets who opens the page by an address.
+func selfSigned(certificates []webtls.Certificate) webtls.Certificate {
 	for _, c := range certificates {
 		if c.Kind == webtls.SelfSigned {
-			return c.Fingerprint
+			return c
 		}
 	}
-	return ""
+	return webtls.Certificate{}
 }
 
 // pairs writes hexadecimal digits as browsers do.
