@@ -91,7 +91,7 @@ function options(chart) {
     ...size(chart),
     legend: { show: false },
     cursor: { y: false, points: { size: 7 } },
-    padding: [8, 8, 0, 0],
+    padding: [8, 26, 0, 0],
     plugins: [readout(chart, names)],
     scales: { x: { range: (_, low, high) => [(high || boxNow() / 1000) - minutes * 60, high || boxNow() / 1000] }, y: { range: (_, low, high) => [0, Math.max((high ?? 0) * 1.1, 1)] } },
     axes: [

@@ -51,8 +51,18 @@ function broken() {
   close();
   brokenSince ??= new Date();
   failures++;
-  if (failures > 1) paused(brokenSince); // one failure is a box that restarts its page, or a sleep that is over
+  if (failures > 1) { // one failure is a box that restarts its page, or a sleep that is over
+    paused(brokenSince);
+    askWhy();
+  }
   retry = setTimeout(() => document.hidden || open(), Math.min(slowest, 500 * 2 ** failures));
+}
+
+// askWhy lets the box ask for the login when that is over. What somebody typed stays: its form asks when it is sent.
+async function askWhy() {
+  const answer = await fetch("/api/v1/me", { cache: "no-store" }).catch(() => null);
+  const typed = [...document.querySelectorAll("input, textarea")].some((field) => field.value !== field.defaultValue);
+  if (answer?.status === 401 && !typed) location.reload();
 }
 
 function paused(since) {

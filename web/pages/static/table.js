@@ -141,6 +141,7 @@ class Table {
     try {
       const answer = await fetch(`/api/v1/sessions?${q}`, { cache: "no-store" });
       if (asked !== this.asked) return;
+      if (answer.status === 401) return location.reload(); // the login is over: the box asks for it
       const body = await answer.json();
       if (answer.ok) this.show(first, body);
       else this.tell(fill(this.root.dataset.wordFailed, body.detail));
@@ -151,6 +152,7 @@ class Table {
   }
 
   show(first, window) {
+    if (window.sessions.length === 0 && first > 0 && window.matched > 0) return this.shrink(window.matched);
     const moved = this.movedBy(first, window.sessions);
     this.first = first;
     this.list = window.sessions;
@@ -164,6 +166,17 @@ class Table {
     for (const empty of this.root.querySelectorAll("[data-empty]")) empty.hidden = this.matched > 0 || (empty.dataset.empty === "search") !== narrowed;
     this.table.setAttribute("aria-rowcount", this.matched);
     this.count(window);
+  }
+
+  // shrink comes back from behind the end, when most sessions ended meanwhile.
+  shrink(matched) {
+    this.matched = Math.min(matched, most);
+    this.list = [];
+    this.first = 0;
+    this.place();
+    this.space(0, 0);
+    this.scroller.scrollTop = this.matched * rowHeight;
+    this.load();
   }
 
   // movedBy is how far the first row in sight moved, so that the reader keeps the place. At the top the newest are wanted.
