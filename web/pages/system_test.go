@@ -100,7 +100,7 @@ func TestAccountsFromTheFirstToTheLast(t *testing.T) {
 	b.Post("/system/accounts/otto/password", url.Values{"newPassword": {"x"}}).Want(t, 422, `id="p-newPassword"`)
 	wantBack(t, b.Post("/system/accounts/otto/password", url.Values{"newPassword": {webtest.Password + "2"}}), "/system/accounts/otto?done=password-set")
 	wantBack(t, b.Post("/system/accounts/otto/revoke", nil), "/system/accounts/otto?done=revoked")
-	b.Get("/system/accounts/otto/delete").Want(t, 200, "end at once")
+	b.Get("/system/accounts/otto/delete").Want(t, 200, "at once")
 	wantBack(t, b.Post("/system/accounts/otto/delete", nil), "/system/accounts?done=account-gone")
 	b.Get("/system/accounts/otto").Want(t, 404)
 	b.Post("/system/accounts/nobody/role", url.Values{"role": {"viewer"}}).Want(t, 404)
