@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -21,6 +22,13 @@ import (
 // maxBody bounds a request: a settings document and some room, so that a document that is a little too large gets the
 // sentence of the settings and not a broken connection.
 const maxBody = settings.MaxSize + 64<<10
+
+// A form that nobody is signed in for is kept in the page that asks for the login, which costs many times its size.
+// Forms are small as a rule; larger ones pass only few at a time, so that strangers cannot fill the memory.
+const (
+	strangersBody  = 16 << 10 // bytes
+	strangersLarge = 2        // at a time, of more bytes than that
+)
 
 // outer is what goes around every answer, whatever it is: headers first, so that refusals have them too; then the name
 // under which the box was opened, since a page of somebody else whose name leads here passes every other check (DNS
@@ -159,7 +167,7 @@ func (s *site) guarded(r sitemap.Route) echo.HandlerFunc {
 			c.Response().Header().Set("WWW-Authenticate", `Bearer realm="breakwater"`)
 			return &api.Problem{Status: http.StatusUnauthorized, Code: "unauthorized", Detail: "A valid token is needed: Authorization: Bearer … ."}
 		case who.Name == "":
-			return s.pages.AskLogin(c)
+			return s.formOf(c, s.pages.AskLogin)
 		case !who.May(r.Needs):
 			return &api.Problem{Status: http.StatusForbidden, Code: "forbidden", Detail: "The role " + string(who.Role) + " may not do this."}
 		}
@@ -170,9 +178,65 @@ func (s *site) guarded(r sitemap.Route) echo.HandlerFunc {
 			if forAPI {
 				return &api.Problem{Status: http.StatusForbidden, Code: "proof-needed", Detail: "This needs the password again: it was last given more than 5 minutes ago."}
 			}
-			return s.pages.Prove(c, r.Handle)
+			return s.formOf(c, func(c echo.Context) error { return s.pages.Prove(c, r.Handle) })
 		}
-		return r.Handle(c)
+		if forAPI {
+			return r.Handle(c)
+		}
+		return s.formOf(c, r.Handle)
+	}
+}
+
+// formOf reads the form of a page before handle does: what cannot be read is refused in one way, and what strangers send
+// is bounded.
+func (s *site) formOf(c echo.Context, handle echo.HandlerFunc) error {
+	if c.Request().Method != http.MethodPost {
+		return handle(c)
+	}
+	if caller.Of(c.Request().Context()).Name == "" {
+		defer s.boundStranger(c)()
+	}
+	_, err := c.FormParams()
+	if _, large := errors.AsType[*http.MaxBytesError](err); err != nil && !large {
+		return api.Refuse("bad-request", "The form cannot be read: "+err.Error()+".")
+	}
+	if err != nil {
+		return err
+	}
+	return handle(c)
+}
+
+// boundStranger bounds the body of a request that nobody is signed in for. The function it returns gives the place of a
+// large one back.
+func (s *site) boundStranger(c echo.Context) (leave func()) {
+	r := c.Request()
+	if r.ContentLength > strangersBody {
+		select {
+		case s.large <- struct{}{}:
+			return func() { <-s.large }
+		default:
+		}
+	}
+	r.Body = http.MaxBytesReader(c.Response().Writer, r.Body, strangersBody)
+	return func() {}
+}
+
+// caught answers for a handler that panics. net/http would close the connection and tell nobody: its log is that of
+// strangers' broken handshakes.
+func (s *site) caught(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			what := recover()
+			if what == nil {
+				return
+			}
+			s.log.Error("a handler panicked", "path", c.Request().URL.Path, "err", what, "stack", string(debug.Stack()))
+			if c.Response().Committed {
+				panic(http.ErrAbortHandler) // half an answer must not look whole
+			}
+			err = api.Refuse("internal", "This is a fault of the box. Its log tells more.")
+		}()
+		return next(c)
 	}
 }
 

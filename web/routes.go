@@ -26,7 +26,8 @@ type site struct {
 	api          *api.API
 	pages        *pages.Pages
 	log          *slog.Logger
-	host         string // the name of the box
+	host         string        // the name of the box
+	large        chan struct{} // places for large forms of strangers
 }
 
 func newSite(o Options) (*site, error) {
@@ -39,7 +40,7 @@ func newSite(o Options) (*site, error) {
 		return nil, err
 	}
 	return &site{
-		control: o.Control, access: o.Access, certificates: o.Certificates, log: o.Log, host: strings.ToLower(host),
+		control: o.Control, access: o.Access, certificates: o.Certificates, log: o.Log, host: strings.ToLower(host), large: make(chan struct{}, strangersLarge),
 		api: &api.API{Control: o.Control, Access: o.Access, Certificates: o.Certificates}, pages: p,
 	}, nil
 }
@@ -51,7 +52,7 @@ func (s *site) serve(table []sitemap.Route) http.Handler {
 	e := echo.New()
 	e.HTTPErrorHandler = s.answerError
 	for _, r := range table {
-		e.Add(r.Method, r.Path, s.guarded(r))
+		e.Add(r.Method, r.Path, s.caught(s.guarded(r)))
 	}
 	static := echo.WrapHandler(s.pages.Static())
 	e.GET("/static/*", static)

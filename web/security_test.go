@@ -46,6 +46,26 @@ func TestEveryAnswerHasTheHeaders(t *testing.T) {
 	}
 }
 
+// TestOptionsOfTheServerHasTheHeaders: net/http answers OPTIONS * by itself unless it is told not to.
+func TestOptionsOfTheServerHasTheHeaders(t *testing.T) {
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(webtest.Start(t).URL, "https://"), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // our own, on loopback
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusNotFound || response.Header.Get("Content-Security-Policy") == "" {
+		t.Errorf("OPTIONS * is answered with %s %v", response.Status, response.Header)
+	}
+}
+
 // TestRequestsOfOtherSites come with the browser's cookie and must change nothing. SameSite keeps the cookie away from
 // them too; this is the second wall.
 func TestRequestsOfOtherSites(t *testing.T) {

@@ -98,6 +98,8 @@ func (s *Server) add(l net.Listener, h http.Handler) {
 		MaxHeaderBytes:    maxHeader,
 		ConnContext:       noteConnected,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // strangers' broken handshakes
+		// net/http would answer OPTIONS * by itself, without the headers that every answer has.
+		DisableGeneralOptionsHandler: true,
 	})
 }
 
