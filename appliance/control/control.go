@@ -130,7 +130,11 @@ func (c *Control) resume() error {
 	if err != nil {
 		return err
 	}
-	pending.Deadline = c.now().Add(c.remaining(candidate))
+	now := c.now()
+	if pending.Since.After(now) {
+		pending.Since = now // the clock was set back, and no connection could count as younger
+	}
+	pending.Deadline = now.Add(c.remaining(candidate))
 	c.want(&p, pending)
 	c.log.Info("a candidate goes on waiting for its confirmation", "deadline", candidate.Deadline)
 	return nil

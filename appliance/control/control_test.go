@@ -246,6 +246,29 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
+// TestAConnectionMadeWhileEdgeAppliedProvesNothing: who connects before edge is done comes by the old settings, so the
+// change that waits must count as younger.
+func TestAConnectionMadeWhileEdgeAppliedProvesNothing(t *testing.T) {
+	b := newBox(t)
+	begun := b.now
+	c, err := control.New(control.Options{Store: b.store, Edge: control.NewEdge(b.edge.Socket), Now: func() time.Time {
+		if len(b.edge.Applied()) > 0 {
+			return begun.Add(15 * time.Second) // that is how long edge took
+		}
+		return begun
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Propose(t.Context(), documentWith("one"), control.Meta{Confirm: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if connected := begun.Add(10 * time.Second); connected.After(r.Pending.Since) {
+		t.Errorf("a connection from %s counts as made after the change, which waits since %s", connected, r.Pending.Since)
+	}
+}
+
 func TestASecondChangeIsRefusedWhileOneWaits(t *testing.T) {
 	b := newBox(t)
 	b.mustPropose("one", 0)
@@ -300,6 +323,9 @@ func TestTheDeadline(t *testing.T) {
 				return p != nil && p.Pools[0].Name == test.wantPool
 			})
 			b.assert(1, test.wantPool)
+			if p := b.Pending(); p != nil && p.Since.After(b.now) {
+				t.Errorf("it waits since %s, and it is %s", p.Since, b.now)
+			}
 			s, err := b.Status(t.Context())
 			if err != nil || (s.Pending != nil) != test.pending {
 				t.Errorf("pending %+v, %v, want %v", s.Pending, err, test.pending)

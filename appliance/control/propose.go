@@ -153,6 +153,7 @@ func (c *Control) apply(ctx context.Context, candidate store.Candidate, p plan.P
 	}
 	c.conditions.Clear(takenBack, "")
 	if !candidate.Deadline.IsZero() {
+		pending.Since = c.now() // edge may have taken long, and who connected meanwhile came by the old settings
 		c.want(&p, pending)
 		c.log.Info("settings applied, waiting for the confirmation", "author", candidate.Author, "deadline", candidate.Deadline)
 		return Result{Revision: candidate.Base, Pending: pending, Later: later}, nil
