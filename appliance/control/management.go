@@ -1,6 +1,7 @@
 package control
 
 import (
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"slices"
@@ -31,8 +32,19 @@ func (c *Control) Management() settings.Management {
 		c.log.Error("read who may reach the page", "err", err)
 		return c.management.now
 	}
-	c.management = management{c.wanted, true, decodeStored(document).WithDefaults().Management}
+	c.management = management{c.wanted, true, managementOf(document)}
 	return c.management.now
+}
+
+// managementOf is that part of a document. It is read also where the whole is for a newer version: a box that went back
+// to its older slot must not open its page to everybody.
+func managementOf(document []byte) settings.Management {
+	s, problems := settings.Decode(document)
+	var part struct{ Management settings.Management }
+	if len(problems) > 0 && json.Unmarshal(document, &part) == nil {
+		s.Management = part.Management
+	}
+	return s.WithDefaults().Management
 }
 
 // documentInForce is that of the candidate while it waits, else that of the current revision. The caller holds mu.
