@@ -133,7 +133,6 @@ func (p *browser) wizard(edge, origin string, next func(name string, area ...str
 	p.see("Where players arrive")
 	p.pick("interfaces", "wan0")
 	if edge != "" {
-		p.click("Other addresses and interfaces")
 		p.fill("addresses", edge)
 	}
 	next("Next")

@@ -90,10 +90,12 @@ func (p *browser) fits(name string) {
 const (
 	watchFocus = `(() => {
   window.reached = new Map();
-  document.addEventListener('focusin', e => {
-    const s = getComputedStyle(e.target);
-    reached.set(e.target, s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0 || s.boxShadow !== 'none');
-  });
+  const note = e => {
+    const s = getComputedStyle(e);
+    reached.set(e, reached.get(e) || s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0 || s.boxShadow !== 'none');
+  };
+  document.addEventListener('focusin', e => note(e.target));
+  document.addEventListener('keydown', () => document.activeElement !== document.body && note(document.activeElement), true); // styles may come late
   window.usable = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex]:not([tabindex^="-"])')]
     .filter(e => !e.disabled && !e.closest('[inert], [aria-hidden=true]') && e.checkVisibility({visibilityProperty: true}) && e.getClientRects().length);
   return usable.length;
