@@ -11,6 +11,9 @@ import (
 const (
 	defaultTotal   = 512
 	defaultPerPeer = 32
+	// perNetwork is how many times PerPeer an IPv6 /64 may hold: one host can have all of its addresses, and so can all
+	// the operators of an office.
+	perNetwork = 4
 	// maxStrangers bounds those that are in for a check: an authority looks from a few places at a time.
 	maxStrangers = 16
 )
@@ -18,7 +21,7 @@ const (
 // LimitOptions are what Limit holds connections to.
 type LimitOptions struct {
 	Total   int                   // open at a time; zero: 512
-	PerPeer int                   // of them from one address; zero: 32
+	PerPeer int                   // of them from one address; zero: 32. An IPv6 /64 may have four times as many.
 	Allow   func(netip.Addr) bool // whether a peer may connect at all, asked each time; nil: everybody
 	// Checking tells whether an authority may be looking now. Authorities connect from addresses that they keep to
 	// themselves, so meanwhile peers that Allow refuses are let in, and Certificates.Config ends what they begin unless
@@ -41,8 +44,8 @@ type Listener struct {
 
 	mu        sync.Mutex
 	open      int
-	strangers int                // of open: those that Allow refuses
-	peers     map[netip.Addr]int // of those with an open connection
+	strangers int                  // of open: those that Allow refuses
+	peers     map[netip.Prefix]int // open ones of an address, and of an IPv6 /64
 }
 
 // Limit bounds the connections of l. It says nothing about how long one may last: that is for http.Server, whose
@@ -54,7 +57,7 @@ func Limit(l net.Listener, o LimitOptions) *Listener {
 	if o.PerPeer == 0 {
 		o.PerPeer = defaultPerPeer
 	}
-	return &Listener{Listener: l, options: o, peers: make(map[netip.Addr]int)}
+	return &Listener{Listener: l, options: o, peers: make(map[netip.Prefix]int)}
 }
 
 // Accept waits for the next connection that may be. Errors are those of the listener below; http.Server waits a
@@ -98,13 +101,15 @@ func (l *Listener) admit(peer netip.Addr, stranger bool) *atomic.Uint64 {
 	switch {
 	case stranger && l.strangers >= maxStrangers:
 		return &l.forbidden
-	case l.peers[peer] >= l.options.PerPeer:
+	case l.full(peer):
 		return &l.perPeer
 	case l.open >= l.options.Total:
 		return &l.total
 	}
 	l.open++
-	l.peers[peer]++
+	for _, p := range countedAs(peer) {
+		l.peers[p]++
+	}
 	if stranger {
 		l.strangers++
 	}
@@ -118,9 +123,32 @@ func (l *Listener) release(peer netip.Addr, stranger bool) {
 	if stranger {
 		l.strangers--
 	}
-	if l.peers[peer]--; l.peers[peer] == 0 {
-		delete(l.peers, peer)
+	for _, p := range countedAs(peer) {
+		if l.peers[p]--; l.peers[p] == 0 {
+			delete(l.peers, p)
+		}
 	}
+}
+
+// full tells whether a peer holds as many as it may, alone or with its network. The caller holds mu.
+func (l *Listener) full(peer netip.Addr) bool {
+	most := l.options.PerPeer
+	for _, p := range countedAs(peer) {
+		if l.peers[p] >= most {
+			return true
+		}
+		most *= perNetwork
+	}
+	return false
+}
+
+// countedAs is the address of a peer and, for IPv6, its /64.
+func countedAs(peer netip.Addr) []netip.Prefix {
+	list := []netip.Prefix{netip.PrefixFrom(peer, peer.BitLen())}
+	if peer.Is6() {
+		list = append(list, netip.PrefixFrom(peer, 64).Masked())
+	}
+	return list
 }
 
 // limitedConn gives its place back when it is closed, however often that is done.

@@ -163,6 +163,29 @@ func TestManyConnectionsOfOnePeer(t *testing.T) {
 	}
 }
 
+// TestOneHostWithManyAddressesKeepsNobodyOut: with the addresses of an IPv6 /64 one host could hold every connection.
+func TestOneHostWithManyAddressesKeepsNobodyOut(t *testing.T) {
+	l := Limit(nil, LimitOptions{Total: 12, PerPeer: 2})
+	var in []netip.Addr
+	for a := netip.MustParseAddr("2001:db8::1"); a != netip.MustParseAddr("2001:db8::21"); a = a.Next() {
+		if l.admit(a, false) == nil {
+			in = append(in, a)
+		}
+	}
+	if len(in) != 8 {
+		t.Errorf("%d connections of a /64 are let in, want 8", len(in))
+	}
+	if l.admit(netip.MustParseAddr("2001:db8:0:1::1"), false) != nil || l.admit(netip.MustParseAddr("192.0.2.1"), false) != nil {
+		t.Error("others are kept out")
+	}
+	for _, a := range in {
+		l.release(a, false)
+	}
+	if l.Open() != 2 || len(l.peers) != 3 {
+		t.Errorf("%d connections are open of %v, want 2", l.Open(), l.peers)
+	}
+}
+
 func TestManyConnectionsOfAll(t *testing.T) {
 	t.Parallel()
 	p := servePage(t, LimitOptions{Total: 4})
