@@ -2,6 +2,7 @@
 // in windows of the API, sorted and searched there, and again every two seconds while somebody looks. A row belongs to one
 // session for as long as it is in sight, so that no button ever changes its session under the pointer.
 import { bytes, duration, fill, number } from "./format.js";
+import { addressOf, Kicks } from "./kick.js";
 import { boxNow } from "./live.js";
 
 const rowHeight = 34; // px, as .live tbody tr in style.css
@@ -22,7 +23,7 @@ class Table {
     this.body = root.querySelector("tbody");
     this.blank = root.querySelector("[data-row]").content.querySelector("tr");
     this.search = document.querySelector("[data-table-search]");
-    this.dialog = root.querySelector("dialog");
+    this.kicks = new Kicks(root, () => this.load());
     this.sort = root.dataset.sort;
     this.order = root.dataset.order;
     this.total = Number(root.dataset.total);
@@ -77,7 +78,6 @@ class Table {
     this.body.addEventListener("pointermove", () => (this.touched = Date.now()), { passive: true });
     this.scroller.addEventListener("keydown", (event) => this.key(event));
     this.body.addEventListener("focusin", (event) => this.focused(event));
-    this.body.addEventListener("click", (event) => this.click(event));
     this.table.tHead.addEventListener("click", (event) => this.head(event));
     document.addEventListener("visibilitychange", () => document.hidden || this.load());
     new ResizeObserver(() => this.scrolled()).observe(this.scroller);
@@ -89,13 +89,11 @@ class Table {
       clearTimeout(this.typing);
       this.typing = setTimeout(() => this.restart(), 200);
     });
-    this.dialog?.addEventListener("submit", (event) => this.ban(event));
-    this.dialog?.querySelector("[data-close]").addEventListener("click", () => this.dialog.close());
   }
 
   // calm tells whether rows may move: somebody looks, and nobody aims.
   calm() {
-    return !document.hidden && !this.dialog?.open && Date.now() - this.touched > hold;
+    return !document.hidden && !this.kicks.asking && Date.now() - this.touched > hold;
   }
 
   get query() {
@@ -144,7 +142,7 @@ class Table {
       if (answer.status === 401) return location.reload(); // the login is over: the box asks for it
       const body = await answer.json();
       if (answer.ok) this.show(first, body);
-      else this.tell(fill(this.root.dataset.wordFailed, body.detail));
+      else this.kicks.tell("wordFailed", body.detail);
       this.root.classList.toggle("old", !answer.ok);
     } catch {
       this.root.classList.add("old");
@@ -240,7 +238,9 @@ class Table {
     };
     for (const cell of row.querySelectorAll("[data-cell]")) {
       const text = cells[cell.dataset.cell] ?? "";
-      if (cell.textContent !== text) cell.textContent = text;
+      if (cell.textContent === text) continue;
+      cell.textContent = text;
+      if (cell.matches(".whole")) cell.title = text;
     }
     row.querySelector("[data-cell=origin]").parentElement.title = s.originAddress ?? "";
     const form = row.querySelector("form");
@@ -323,102 +323,6 @@ class Table {
     }
     this.restart();
   }
-
-  click(event) {
-    const button = event.target.closest("[data-kick], [data-ban]");
-    if (!button) return;
-    event.preventDefault();
-    const row = button.closest("tr");
-    if (button.matches("[data-kick]")) this.kick(row);
-    else this.ask(row);
-  }
-
-  clientOf(row) {
-    return row.querySelector("[data-cell=client]").textContent;
-  }
-
-  async kick(row) {
-    const client = this.clientOf(row);
-    if (row.matches(".ended")) return; // a second click
-    row.classList.add("ended");
-    const problem = await call("DELETE", `/api/v1/sessions/${row.dataset.id}`);
-    if (!problem) this.tell(fill(this.root.dataset.wordKicked, client));
-    else if (problem.code === "no-session") this.tell(fill(this.root.dataset.wordGone, client));
-    else {
-      row.classList.remove("ended");
-      return this.failed(problem);
-    }
-    this.load();
-  }
-
-  ask(row) {
-    const form = this.dialog.querySelector("form");
-    form.elements.client.value = networkOf(this.clientOf(row));
-    form.elements.reason.value = "";
-    form.querySelector("[data-problem]").hidden = true;
-    this.dialog.showModal();
-  }
-
-  async ban(event) {
-    event.preventDefault();
-    const form = event.target;
-    const chosen = event.submitter?.value ?? "1h";
-    const body = { prefix: form.elements.client.value.trim(), reason: form.elements.reason.value.trim() };
-    if (chosen !== "ever") body.for = chosen;
-    const buttons = form.querySelectorAll("button");
-    for (const button of buttons) button.disabled = true;
-    const problem = await call("POST", "/api/v1/bans", body);
-    for (const button of buttons) button.disabled = false;
-    if (problem) {
-      const place = form.querySelector("[data-problem]");
-      place.textContent = this.wordsOf(problem);
-      place.hidden = false;
-      return;
-    }
-    this.dialog.close();
-    this.tell(fill(this.root.dataset.wordBanned, body.prefix));
-    this.load();
-  }
-
-  failed(problem) {
-    this.tell(fill(this.root.dataset.wordFailed, this.wordsOf(problem)));
-  }
-
-  wordsOf(problem) {
-    return problem.problems?.map((p) => p.text).join(" ") || problem.detail || this.root.dataset.wordNetwork;
-  }
-
-  tell(words) {
-    this.root.querySelector("[data-told]").textContent = words;
-  }
 }
 
 const whole = (ms) => (ms < 1000 ? "0 s" : duration(ms));
-
-// call returns nothing when it is done, and the problem otherwise.
-async function call(method, address, body) {
-  try {
-    const answer = await fetch(address, {
-      method, cache: "no-store", body: body && JSON.stringify(body), headers: body ? { "Content-Type": "application/json" } : {},
-    });
-    return answer.ok ? null : await answer.json();
-  } catch {
-    return {};
-  }
-}
-
-// addressOf takes the port off an address: 203.0.113.7:1234, [2001:db8::1]:1234.
-function addressOf(client) {
-  return client.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
-}
-
-// networkOf is what a ban of a client should hold: an IPv6 player has at least a /64, and all of its addresses at hand.
-function networkOf(client) {
-  const address = addressOf(client);
-  if (!address.includes(":")) return address;
-  const [head, tail] = address.split("::");
-  const left = head ? head.split(":") : [];
-  const right = tail ? tail.split(":") : [];
-  const zeros = tail === undefined ? [] : Array(Math.max(0, 8 - left.length - right.length)).fill("0");
-  return `${[...left, ...zeros, ...right].slice(0, 4).join(":")}::/64`;
-}
