@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -87,12 +88,7 @@ func (s *site) ours(host string) bool {
 		return true
 	}
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	for _, known := range s.names() {
-		if name == known {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(s.names(), name)
 }
 
 // hostOf is a Host header without its port and brackets.

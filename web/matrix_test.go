@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -104,9 +105,7 @@ var parameter = regexp.MustCompile(`:\w+`)
 // ask makes one call and says in a word what became of it.
 func ask(h http.Handler, r sitemap.Route, v visitor) string {
 	request := httptest.NewRequest(r.Method, "https://127.0.0.1"+parameter.ReplaceAllString(r.Path, "1"), nil)
-	for name, values := range v.header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, v.header)
 	w := record(h, request)
 	switch {
 	case w.Code == http.StatusNoContent:

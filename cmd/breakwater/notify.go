@@ -17,7 +17,7 @@ func notify(state string) error {
 	if socket == "" {
 		return nil
 	}
-	conn, err := net.Dial("unixgram", socket)
+	conn, err := net.Dial("unixgram", socket) //nolint:gosec // systemd names the socket
 	if err != nil {
 		return fmt.Errorf("tell systemd: %w", err)
 	}

@@ -46,7 +46,7 @@ func (f form) Others(fields ...string) []settings.Problem {
 
 // problem returns f with one more problem; field "": of the form as a whole.
 func (f form) problem(field, text string) form {
-	f.Problems = append(f.Problems[:len(f.Problems):len(f.Problems)], settings.Problem{Field: field, Text: text})
+	f.Problems = append(slices.Clip(f.Problems), settings.Problem{Field: field, Text: text})
 	return f
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -56,14 +57,14 @@ func short(v float64) string {
 // numberText groups digits by thin spaces: 12 345.
 func numberText(v any) string {
 	digits := strconv.FormatFloat(toFloat(v), 'f', 0, 64)
-	grouped := ""
+	var grouped strings.Builder
 	for i, d := range digits {
 		if i > 0 && (len(digits)-i)%3 == 0 && digits[i-1] != '-' {
-			grouped += "\u202f"
+			grouped.WriteRune('\u202f')
 		}
-		grouped += string(d)
+		grouped.WriteRune(d)
 	}
-	return grouped
+	return grouped.String()
 }
 
 // eachText writes how many things happen in a second.

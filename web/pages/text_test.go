@@ -2,6 +2,8 @@ package pages
 
 import (
 	"io/fs"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -46,6 +48,19 @@ func TestEveryWordIsThere(t *testing.T) {
 			check(name, "t", page+".title")
 		}
 	})
+	sources, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range sources {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range goCalls.FindAllStringSubmatch(string(text), -1) {
+			check(name, m[1], m[2])
+		}
+	}
 	if found == 0 {
 		t.Error("no template names a text, which cannot be")
 	}

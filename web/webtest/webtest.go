@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -156,14 +157,12 @@ func (b *Browser) Do(method, path, body string, header http.Header) Page {
 	r, err := http.NewRequest(method, b.url+path, strings.NewReader(body))
 	must(b.t, err)
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	if host := header.Get("Host"); host != "" {
 		r.Host = host
 	}
 	if b.Cookie != "" {
-		r.AddCookie(&http.Cookie{Name: caller.Cookie, Value: b.Cookie})
+		r.AddCookie(&http.Cookie{Name: caller.Cookie, Value: b.Cookie}) //nolint:gosec // a request has no attributes
 	}
 	response, err := b.Client.Do(r)
 	must(b.t, err)
