@@ -5,13 +5,15 @@ lint := build/tools/golangci-lint-2.15.0
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run test build bench lint fuzz e2e browser clean
+.PHONY: help run test build image boot test-image bench lint fuzz e2e browser clean
 
 help:
 	@echo 'make run    a whole network on this machine: client, box, origin; Ctrl-C removes it'
 	@echo 'make test   every test that needs neither GPU nor KVM'
 	@echo 'make build  build/breakwater'
 	@echo 'make bench  the user path next to haproxy and nginx; a table and build/bench.json'
+	@echo 'make image  the bootable image, in build/image; make boot starts it in QEMU, without KVM'
+	@echo 'make test-image  builds it, boots it, and sends a player through it'
 	@echo 'make lint   style, and the import table'
 	@echo 'make e2e    the end-to-end tests only'
 	@echo 'make browser  the web page in Chromium only; pictures of it in build/screens'
@@ -41,6 +43,17 @@ browser: build
 bench: build
 	@test/tools/setup test
 	@$(root) go run ./test/bench
+
+image:
+	@$(root) env "PATH=$$PATH" image/build
+
+boot:
+	@ls build/image/*.raw >/dev/null 2>&1 || $(MAKE) -s image
+	@$(root) image/boot
+
+test-image: image
+	@test/tools/units
+	@$(root) env "PATH=$$PATH" go test -tags vm -count=1 -v ./test/vm
 
 lint: $(lint)
 	@$(lint) run

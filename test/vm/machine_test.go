@@ -1,0 +1,136 @@
+//go:build vm
+
+package vm
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// machine is the image, booted by image/boot, with a second network port for players.
+type machine struct {
+	page            string // host:port of the web page
+	serial, reports string // files
+	ended           chan error
+}
+
+// edgeNetwork is what is behind the second port: 198.18.1.2 is QEMU, and so the loopback interface of this machine.
+const edgeNetwork = "user,id=edge,net=198.18.1.0/24,restrict=off,hostfwd=tcp:127.0.0.1:%d-198.18.1.10:25565,hostfwd=udp:127.0.0.1:%[1]d-198.18.1.10:25565"
+
+// boot starts a machine that ends with the test. players is the port of this machine whose traffic arrives at
+// 198.18.1.10:25565 of the box.
+func boot(t *testing.T, players int) *machine {
+	t.Helper()
+	dir := t.TempDir()
+	page := freePort(t)
+	m := &machine{page: fmt.Sprintf("127.0.0.1:%d", page), ended: make(chan error, 1),
+		serial: filepath.Join(dir, "serial"), reports: filepath.Join(dir, "reports")}
+	command := exec.Command("../../image/boot", "-monitor", "none", "-serial", "file:"+m.serial, "-serial", "file:"+m.reports,
+		"-netdev", fmt.Sprintf(edgeNetwork, players), "-device", "virtio-net-pci,netdev=edge,romfile=,mac=52:54:00:00:00:02",
+		"-smbios", credential(t, "report.service"), "-smbios", credential(t, "report.timer"),
+		"-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.wants=report.timer")
+	command.Env = append(os.Environ(), fmt.Sprintf("WEB_PORT=%d", page))
+	command.Stdout, command.Stderr = os.Stderr, os.Stderr
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // QEMU is a child of it
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { m.ended <- command.Wait() }()
+	t.Cleanup(func() {
+		if err := syscall.Kill(-command.Process.Pid, syscall.SIGTERM); err != nil {
+			t.Errorf("end the machine: %v", err)
+		}
+		<-m.ended
+	})
+	return m
+}
+
+// credential is a unit that only the test adds (systemd-debug-generator(8)).
+func credential(t *testing.T, unit string) string {
+	t.Helper()
+	content, err := os.ReadFile(unit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "type=11,value=io.systemd.credential.binary:systemd.extra-unit." + unit + "=" + base64.StdEncoding.EncodeToString(content)
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// waitFor asks until what it gets is good, and gives up with what it got last.
+func waitFor(t *testing.T, m *machine, within time.Duration, get func() (string, bool)) string {
+	t.Helper()
+	var last string
+	for end := time.Now().Add(within); time.Now().Before(end); {
+		var good bool
+		if last, good = get(); good {
+			return last
+		}
+		select {
+		case err := <-m.ended:
+			m.ended <- err
+			t.Fatalf("the machine ended: %v", err)
+		case <-time.After(time.Second):
+		}
+	}
+	t.Fatalf("not within %s; the last was:\n%s", within, last)
+	return ""
+}
+
+// screen is what the serial console shows now.
+func (m *machine) screen() string {
+	content, err := os.ReadFile(m.serial)
+	if err != nil {
+		return err.Error()
+	}
+	drawn := strings.Split(strings.ReplaceAll(string(content), "\r", ""), "\x1b[H\x1b[2J\x1b[3J")
+	last := drawn[len(drawn)-1]
+	if !strings.HasSuffix(last, "UTC\n") && len(drawn) > 1 { // it is being drawn
+		last = drawn[len(drawn)-2]
+	}
+	return last
+}
+
+// report is the first one that begins after now, by its parts.
+func (m *machine) report(t *testing.T) map[string]string {
+	t.Helper()
+	const begin, end = "# begin\n", "# end\n"
+	before := strings.Count(m.read(), begin)
+	text := waitFor(t, m, reportWait, func() (string, bool) {
+		all := strings.Split(m.read(), begin)
+		if len(all) < before+2 {
+			return "", false
+		}
+		return all[before+1], strings.Contains(all[before+1], end)
+	})
+	parts := map[string]string{}
+	for _, part := range strings.Split(text, "# ")[1:] {
+		name, content, _ := strings.Cut(part, "\n")
+		parts[name] = strings.TrimSpace(content)
+	}
+	return parts
+}
+
+func (m *machine) read() string {
+	content, err := os.ReadFile(m.reports)
+	if err != nil {
+		return ""
+	}
+	return strings.ReplaceAll(string(content), "\r", "")
+}
