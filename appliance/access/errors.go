@@ -23,7 +23,7 @@ var (
 	ErrAccountExists = errors.New("an account with this name exists already")
 	ErrTokenName     = errors.New("a token's name has 1 to 63 letters, digits, dots, hyphens or underscores and begins with a letter or digit")
 	ErrTokenExists   = errors.New("a token with this name exists already")
-	ErrTokenExpired  = errors.New("a token must expire in the future")
+	ErrTokenExpired  = errors.New("a token must expire in the future, and not after the year 9999")
 	ErrTokenNetworks = errors.New("a token has at most 64 networks, each like 192.0.2.0/24 or 2001:db8::/32")
 	ErrTooMany       = errors.New("there are as many as can be kept; delete some first")
 	ErrNoName        = errors.New("passkeys work only where the page is opened under a name; this page was opened under an IP address")

@@ -95,7 +95,7 @@ func (a *Access) judgeToken(by Identity, n *NewToken) error {
 		return ErrForbidden
 	case !nameForm.MatchString(n.Name):
 		return ErrTokenName
-	case !n.Expires.IsZero() && !n.Expires.After(a.now()):
+	case !n.Expires.IsZero() && !n.Expires.After(a.now()), n.Expires.UTC().Year() > 9999:
 		return ErrTokenExpired
 	case len(n.Networks) > maxNetworks:
 		return ErrTokenNetworks

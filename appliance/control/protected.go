@@ -30,6 +30,8 @@ func (c *Control) refuseBan(ctx context.Context, prefix netip.Prefix, until time
 		return fmt.Sprintf("%s is too wide to be banned: a network of at least /%d can be.", prefix, widest)
 	case plan.Ban{Until: until}.Over(c.now()):
 		return "This ban would be over already."
+	case until.UTC().Year() > 9999:
+		return "This ban would end after the year 9999, which cannot be written down. Ban for ever instead."
 	}
 	for _, a := range protect {
 		if prefix.Contains(a.Unmap().WithZone("")) {

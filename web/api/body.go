@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
+
+	"breakwater/appliance/plan"
 )
 
 // maxSmall bounds the bodies that are not settings documents or certificates.
@@ -76,7 +78,7 @@ func prefixOf(text string) (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("%.60q is not an address or network; write it like \"203.0.113.10\" or \"2001:db8::/64\"", text)
 	}
-	return p.Masked(), nil
+	return plan.NormalPrefix(p), nil
 }
 
 // sentence is an error as people read it: with a capital letter and a full stop.

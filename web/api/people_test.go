@@ -124,6 +124,7 @@ func TestTokensOfTheirRole(t *testing.T) {
 	local.call("POST", "/api/v1/tokens", `{"name":"a b"}`).want(422, "token-name")
 	local.call("POST", "/api/v1/tokens", `{"name":"x","role":"king"}`).want(422, "role")
 	local.call("POST", "/api/v1/tokens", `{"name":"x","expires":"2001-01-01T00:00:00Z"}`).want(422, "token-expired")
+	local.call("POST", "/api/v1/tokens", `{"name":"x","expires":"9999-12-31T23:59:59-01:00"}`).want(422, "token-expired") // there is no such year in JSON
 	if a := local.call("POST", "/api/v1/tokens", `{"name":"x","networks":["10.0.0.0/8","home"]}`).want(422, "invalid"); !slices.Equal(a.fields(), []string{"networks[1]"}) {
 		t.Errorf("the fields are %v, want networks[1]", a.fields())
 	}

@@ -38,6 +38,8 @@ func TestBans(t *testing.T) {
 	op := b.token("op", access.Operator)
 	op.call("POST", "/api/v1/bans", `{"prefix":"198.51.100.0/24","reason":"flood"}`).want(201, "", `"author":"op"`)
 	op.call("POST", "/api/v1/bans", `{"prefix":"::ffff:198.51.100.9","for":"1h"}`).want(201, "", `"198.51.100.9/32"`, `"until"`)
+	op.call("POST", "/api/v1/bans", `{"prefix":"::ffff:198.18.7.0/120","for":"1h"}`).want(201, "", `"198.18.7.0/24"`) // was carried out and answered with 404
+	op.call("DELETE", "/api/v1/bans/198.18.7.0%2F24", "").want(204, "")
 	op.call("POST", "/api/v1/bans", `{"prefix":"2001:db8:9::/48","until":"2099-01-01T00:00:00Z"}`).want(201, "")
 	op.call("GET", "/api/v1/bans", "").want(200, "", "198.51.100.0/24", "198.51.100.9/32", "2001:db8:9::/48")
 	if got := len(b.Edge.Bans()); got != 3 {
@@ -46,7 +48,8 @@ func TestBans(t *testing.T) {
 	for body, field := range map[string]string{
 		`{"prefix":"0.0.0.0/0"}`: "prefix", `{"prefix":"127.0.0.1"}`: "prefix", `{"prefix":"here"}`: "prefix", `{}`: "prefix",
 		`{"prefix":"198.51.100.1","for":"soon"}`: "for", `{"prefix":"198.51.100.1","for":"1h","until":"2099-01-01T00:00:00Z"}`: "until",
-		`{"prefix":"198.51.100.1","until":"2001-01-01T00:00:00Z"}`: "prefix", `{"prefix":"198.51.100.1","color":"red"}`: "color", `{"prefix":7}`: "prefix",
+		`{"prefix":"198.51.100.1","until":"9999-12-31T23:59:59-01:00"}`: "prefix", // there is no such year in JSON
+		`{"prefix":"198.51.100.1","until":"2001-01-01T00:00:00Z"}`:      "prefix", `{"prefix":"198.51.100.1","color":"red"}`: "color", `{"prefix":7}`: "prefix",
 		`{"prefix":"198.51.100.1","reason":"` + strings.Repeat("x", 501) + `"}`: "reason",
 	} {
 		if a := op.call("POST", "/api/v1/bans", body); a.status != 422 || !slices.Equal(a.fields(), []string{field}) {
