@@ -103,14 +103,14 @@ func (p *Pages) Limits(c echo.Context) error {
 			}
 		}
 	}
-	problems := t.problems
+	problems := t.with(inForm(draft.Validate(), places))
 	if len(problems) == 0 {
 		problems, err = p.review(c, draft, base, "/shield")
 	}
 	if err != nil || len(problems) == 0 {
 		return err
 	}
-	view.Form.Problems = inForm(problems, places)
+	view.Form.Problems = problems
 	return p.render(c, http.StatusUnprocessableEntity, "limits", view)
 }
 

@@ -91,7 +91,7 @@ func TestLimits(t *testing.T) {
 
 	typed.Set("services[0].limits.maxAmplification", "500")
 	typed.Set("limits.newFlowsPerSecond", "many")
-	b.Post("/shield/limits", typed).Want(t, 422, "is not a whole number", `value="many"`, `value="500"`, `value="77"`)
+	b.Post("/shield/limits", typed).Want(t, 422, "is not a whole number", "500 is out of bounds", `value="many"`, `value="500"`, `value="77"`)
 	typed.Set("limits.newFlowsPerSecond", "")
 	b.Post("/shield/limits", typed).Want(t, 422, "500 is out of bounds", `id="p-services[0].limits.maxAmplification"`)
 	typed.Set("base", "x")

@@ -61,6 +61,7 @@ export class Kicks {
       const place = form.querySelector("[data-problem]");
       place.textContent = this.wordsOf(problem);
       place.hidden = false;
+      event.submitter?.focus();
       return;
     }
     this.dialog.close();
