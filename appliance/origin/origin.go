@@ -70,7 +70,7 @@ type places struct {
 func newOrigin(name string, address netip.Addr, port uint16, key uint64, p *places, changed func()) *Origin {
 	o := &Origin{name: name, address: address, port: port, key: key, places: p, changed: changed, born: time.Now()}
 	o.retryGap.Store(int64(firstRetry))
-	o.now.Store(&state{up: true, why: "not used yet", since: o.born})
+	o.now.Store(&state{up: true, why: "nothing has failed so far", since: o.born})
 	return o
 }
 
