@@ -12,6 +12,7 @@ import (
 
 	"breakwater/appliance/control"
 	"breakwater/appliance/settings"
+	"breakwater/web/api"
 	"breakwater/web/caller"
 )
 
@@ -125,22 +126,22 @@ type staleView struct {
 
 // notApplied keeps what was wanted on the page when something is in the way.
 func (p *Pages) notApplied(c echo.Context, draft settings.Settings, back string, err error) error {
-	view := staleView{Why: sentence(err)}
-	status := http.StatusConflict
-	stale, isStale := errors.AsType[*control.Stale](err)
-	busy, isBusy := errors.AsType[*control.Busy](err)
-	switch {
-	case isBusy:
+	if _, invalid := errors.AsType[*control.Invalid](err); invalid {
+		return err // no page of ours sends such a document
+	}
+	problem := api.ProblemOf(err)
+	view, status := staleView{Why: sentence(err)}, problem.Status
+	if status == http.StatusInternalServerError {
+		p.Log.Error("a change could not be applied", "err", err)
+	}
+	if busy, ok := errors.AsType[*control.Busy](err); ok {
 		view.Busy = &busy.Pending
-	case isStale:
+	}
+	if stale, ok := errors.AsType[*control.Stale](err); ok {
+		status = http.StatusConflict
 		if view.Theirs, err = p.since(stale.Base); err != nil {
 			return err
 		}
-	default:
-		if _, refused := errors.AsType[*control.NotApplied](err); !refused && !errors.Is(err, control.ErrUnreachable) {
-			return err
-		}
-		status = http.StatusBadGateway
 	}
 	now, base, err := p.readable()
 	if err != nil {

@@ -3,6 +3,8 @@ package pages_test
 import (
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -122,6 +124,23 @@ func TestABadServiceIsRefusedAtItsFields(t *testing.T) {
 	}
 	if r, err := site.Control.Current(); err != nil || r.Number != 1 {
 		t.Errorf("revision %d (%v), want 1: bad input changed something", r.Number, err)
+	}
+}
+
+// TestAFullDiskKeepsWhatWasTyped: the page said that nothing was changed, and the change was gone.
+func TestAFullDiskKeepsWhatWasTyped(t *testing.T) {
+	site := webtest.Start(t)
+	anna := site.Browser(t, "anna", access.Admin)
+	site.Apply(t, webtest.Document)
+	// A directory in the place of the next plain file fails the commit after edge has taken the plan.
+	if err := os.MkdirAll(filepath.Join(site.Dir, "state/revisions/000002.json/x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	document := strings.ReplaceAll(webtest.Document, "games", "arena")
+	page := anna.Post("/changes/apply", url.Values{"base": {"1"}, "document": {document}, "back": {"/services"}, "reason": {"for the weekend"}})
+	page.Want(t, http.StatusInternalServerError, "for the weekend", "arena", `action="/changes/apply"`)
+	if plan := site.Edge.Plan(); plan.Pools[0].Name != "games" {
+		t.Errorf("edge has the pool %s, want the one before", plan.Pools[0].Name)
 	}
 }
 
