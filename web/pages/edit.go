@@ -142,6 +142,7 @@ func (p *Pages) notApplied(c echo.Context, draft settings.Settings, back string,
 		if view.Theirs, err = p.since(stale.Base); err != nil {
 			return err
 		}
+		draft = p.onTop(draft, stale.Base)
 	}
 	now, base, err := p.readable()
 	if err != nil {
@@ -150,6 +151,25 @@ func (p *Pages) notApplied(c echo.Context, draft settings.Settings, back string,
 	view.Review = reviewView{Document: string(settings.Encode(draft)), Base: base, Back: back,
 		Changes: settings.Diff(now, draft), Cuts: settings.Dangerous(now, draft), Reason: c.FormValue("reason")}
 	return p.render(c, status, "stale", view)
+}
+
+// onTop makes the changes of a draft in the settings in force, so that it takes back nothing that somebody else has
+// changed since its base. Where that cannot be, the draft stays as it is.
+func (p *Pages) onTop(draft settings.Settings, base uint64) settings.Settings {
+	r, err := p.Control.Revision(base)
+	if err != nil && base != 0 {
+		return draft
+	}
+	before, _ := settings.Decode(r.Document) // as in since
+	now, _, err := p.readable()
+	if err != nil {
+		return draft
+	}
+	merged := settings.Merge(before, draft, now)
+	if len(merged.Validate()) > 0 {
+		return draft
+	}
+	return merged
 }
 
 // since is what changed from a revision to the current one.
