@@ -72,4 +72,3 @@ func TestAPanicIsAnsweredAndLogged(t *testing.T) {
 		t.Errorf("the log says %q, want the panic and where it was", &log)
 	}
 }
-

@@ -112,6 +112,11 @@ func overSocket(h http.Handler) http.Handler {
 func (s *site) overNetwork(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := caller.Caller{Peer: peerOf(r), Connected: connectedAt(r.Context())}
+		if !s.control.MayReach(c.Peer.Addr) { // the connection is older than the networks
+			w.Header().Set("Connection", "close")
+			api.Refuse("forbidden", "The address that you come from is not in the management networks.").Write(w)
+			return
+		}
 		var err error
 		if secret, ok := bearer(r); ok {
 			c.Identity, err = s.access.ByToken(secret, c.Peer)

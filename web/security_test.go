@@ -103,6 +103,20 @@ func TestRequestsOfOtherSites(t *testing.T) {
 	anna.Get("/").Want(t, http.StatusSeeOther) // only the last one signed her out
 }
 
+// TestAnOpenConnectionEndsWithItsNetwork: connections are looked at as they come, and one that was open already went on
+// for as long as somebody used it.
+func TestAnOpenConnectionEndsWithItsNetwork(t *testing.T) {
+	site := webtest.Start(t)
+	anna := site.Browser(t, "anna", access.Admin)
+	anna.Get("/changes").Want(t, http.StatusOK)
+	site.Apply(t, `{"schema":1,"management":{"networks":["192.0.2.0/24"]},"edge":{"interfaces":[],"addresses":[]},"pools":[],"services":[]}`)
+	anna.Get("/changes").Want(t, http.StatusForbidden, "management networks")
+	if r, err := anna.Client.Get(site.URL + "/login"); err == nil {
+		_ = r.Body.Close()
+		t.Errorf("the connection goes on: %s", r.Status)
+	}
+}
+
 // TestAPlantedCookieIsNotUsed: whoever makes a browser carry a cookie of his choice must not know the login after it.
 func TestAPlantedCookieIsNotUsed(t *testing.T) {
 	site := webtest.Start(t)

@@ -13,6 +13,7 @@ import (
 
 	"breakwater/appliance/access"
 	"breakwater/appliance/status"
+	"breakwater/web/caller"
 )
 
 const (
@@ -45,7 +46,7 @@ func (a *API) stream(c echo.Context, send func(context.Context, *stream) error) 
 		return nil // the reader is gone
 	}
 	var beating sync.WaitGroup
-	beating.Go(func() { a.beat(ctx, cancel, s, callerOf(c).Identity) })
+	beating.Go(func() { a.beat(ctx, cancel, s, callerOf(c)) })
 	_ = send(ctx, s) // ends with its reader, whom nobody can tell why
 	cancel()
 	beating.Wait()
@@ -53,7 +54,7 @@ func (a *API) stream(c echo.Context, send func(context.Context, *stream) error) 
 }
 
 // beat ends the stream of a reader that is gone or may no longer read.
-func (a *API) beat(ctx context.Context, cancel context.CancelFunc, s *stream, who access.Identity) {
+func (a *API) beat(ctx context.Context, cancel context.CancelFunc, s *stream, who caller.Caller) {
 	ticker := time.NewTicker(heartbeat)
 	defer ticker.Stop()
 	for {
@@ -69,9 +70,12 @@ func (a *API) beat(ctx context.Context, cancel context.CancelFunc, s *stream, wh
 	}
 }
 
-// stillThere tells whether the login or token of a stream was not ended meanwhile. A request is let in once, a stream
-// goes on for days.
-func (a *API) stillThere(who access.Identity) bool {
+// stillThere tells whether the login or token of a stream was not ended meanwhile, and whether its reader is still in the
+// management networks. A request is let in once, a stream goes on for days.
+func (a *API) stillThere(who caller.Caller) bool {
+	if who.Way != access.BySocket && !a.Control.MayReach(who.Peer.Addr) {
+		return false
+	}
 	switch who.Way {
 	case access.ByLogin:
 		logins, err := a.Access.Logins()

@@ -1,11 +1,14 @@
 package api
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
 	"breakwater/appliance/access"
+	"breakwater/appliance/control"
 	"breakwater/appliance/store"
+	"breakwater/web/caller"
 )
 
 // TestStreamsEndWithTheirReader: a request is let in once, and a stream goes on until its login or token ends.
@@ -19,7 +22,14 @@ func TestStreamsEndWithTheirReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &API{Access: people}
+	settings, err := control.New(control.Options{Store: s, Edge: control.NewEdge(t.TempDir() + "/edge.sock")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &API{Access: people, Control: settings}
+	from := func(who access.Identity) caller.Caller {
+		return caller.Caller{Identity: who, Peer: access.Peer{Addr: netip.MustParseAddr("198.51.100.7")}}
+	}
 	anna, _, err := people.Claim(t.Context(), access.Peer{}, people.SetupCode(), "anna", "seven odd lamps over the quay 31")
 	if err != nil {
 		t.Fatal(err)
@@ -29,10 +39,20 @@ func TestStreamsEndWithTheirReader(t *testing.T) {
 	}
 	ci := access.Identity{Name: "ci", Role: access.Viewer, Way: access.ByToken}
 	for _, who := range []access.Identity{anna, ci, access.Local()} {
-		if !a.stillThere(who) {
+		if !a.stillThere(from(who)) {
 			t.Errorf("the stream of %s ends while it may go on", who.Name)
 		}
 	}
+	if _, err := s.Commit(store.Revision{Author: "anna", Document: []byte(`{"schema":1,"management":{"networks":["192.0.2.0/24"]}}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if a.Control, err = control.New(control.Options{Store: s, Edge: control.NewEdge(t.TempDir() + "/edge.sock")}); err != nil {
+		t.Fatal(err)
+	}
+	if a.stillThere(from(anna)) || a.stillThere(from(ci)) || !a.stillThere(from(access.Local())) {
+		t.Error("the streams from outside of the management networks go on, or that of the socket ends")
+	}
+	a.Control = settings
 	if err := people.DeleteToken(access.Local(), access.Peer{}, "ci"); err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +60,7 @@ func TestStreamsEndWithTheirReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, who := range []access.Identity{anna, ci} {
-		if a.stillThere(who) {
+		if a.stillThere(from(who)) {
 			t.Errorf("the stream of %s goes on after its end", who.Name)
 		}
 	}
