@@ -116,10 +116,9 @@ type found struct {
 // find calls a function of find.js until it finds something.
 func (p *browser) find(function string, args ...string) (f found) {
 	p.t.Helper()
-	list, err := json.Marshal(args)
-	must(p.t, err)
-	eventually(p.t, patience, func() error {
-		if f, err = eval[found](p, fmt.Sprintf("(%s).%s(...%s)", strings.TrimSpace(findScript), function, list)); err != nil {
+	script := p.script(function, args...)
+	eventually(p.t, patience, func() (err error) {
+		if f, err = eval[found](p, script); err != nil {
 			return err
 		}
 		if f.Problem != "" {
@@ -130,7 +129,7 @@ func (p *browser) find(function string, args ...string) (f found) {
 	return f
 }
 
-// area is the optional last argument of what follows: words that tell which row or card is meant.
+// scope is the optional last argument of what follows: words that tell which row or card is meant.
 func scope(area []string) string { return strings.Join(area, " ") }
 
 // click clicks a button or link by its words.
@@ -180,21 +179,10 @@ func (p *browser) fill(field, text string, area ...string) {
 	must(p.t, err)
 }
 
-// check makes a box or a radio button, given by its label or its name, checked or not.
-func (p *browser) check(field string, on bool, area ...string) {
-	p.t.Helper()
-	p.toggle(p.find("where", "field", field, scope(area)), on)
-}
-
 // pick checks one of the boxes or radio buttons that share a name, by its value.
 func (p *browser) pick(name, value string) {
 	p.t.Helper()
-	p.toggle(p.find("where", "option", name, value), true)
-}
-
-func (p *browser) toggle(f found, on bool) {
-	p.t.Helper()
-	if f.Checked != on {
+	if f := p.find("where", "option", name, value); !f.Checked {
 		must(p.t, chromedp.Do(p.ctx, chromedp.MouseClickXY(f.X, f.Y)))
 	}
 }
@@ -211,7 +199,9 @@ func (p *browser) problemAt(field string, area ...string) string {
 	return p.find("problem", field, scope(area)).Value
 }
 
+// script calls a function of find.js.
 func (p *browser) script(function string, args ...string) string {
+	p.t.Helper()
 	list, err := json.Marshal(args)
 	must(p.t, err)
 	return fmt.Sprintf("(%s).%s(...%s)", strings.TrimSpace(findScript), function, list)

@@ -4,7 +4,7 @@ package browser
 
 import (
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // what authenticator apps use (RFC 6238)
+	"crypto/sha1"
 	"encoding/base32"
 	"encoding/binary"
 	"errors"

@@ -26,7 +26,7 @@ const (
 	look = 50 * time.Millisecond
 )
 
-// TestMain lets the test binary also be the crowd of players that a case needs (load_test.go).
+// TestMain lets the test binary also be the crowd of players that a case needs (crowd_test.go).
 func TestMain(m *testing.M) {
 	if n := os.Getenv(crowdVariable); n != "" {
 		if err := beCrowd(n); err != nil {
