@@ -3,6 +3,7 @@ package pages
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -56,6 +57,19 @@ func (p *Pages) readable() (settings.Settings, uint64, error) {
 		err = nil
 	}
 	return s, number, err
+}
+
+// sent is how every form of the settings begins: what was typed, the revision that the form was opened at, and the
+// settings in force now, on which what was typed is put.
+func (p *Pages) sent(c echo.Context) (values url.Values, base uint64, now settings.Settings, err error) {
+	if values, err = c.FormParams(); err != nil {
+		return nil, 0, now, err
+	}
+	if base, err = strconv.ParseUint(values.Get("base"), 10, 64); err != nil {
+		return nil, 0, now, badForm("The page that sent this is not from here. Open it again.")
+	}
+	now, _, err = p.current()
+	return values, base, now, err
 }
 
 // review is how every form of the settings ends: it shows what draft would change, and the button that applies it. The

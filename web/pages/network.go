@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -89,15 +88,7 @@ func outside(addr netip.Addr, networks []settings.Prefix) bool {
 
 // NetworkSave takes the form. Networks that leave out the browser's own address must be meant.
 func (p *Pages) NetworkSave(c echo.Context) error {
-	values, err := c.FormParams()
-	if err != nil {
-		return err
-	}
-	base, err := strconv.ParseUint(values.Get("base"), 10, 64)
-	if err != nil {
-		return badForm("The page that sent this is not from here. Open it again.")
-	}
-	now, _, err := p.current()
+	values, base, now, err := p.sent(c)
 	if err != nil {
 		return err
 	}

@@ -94,15 +94,7 @@ func rowCount(values url.Values) int {
 
 // PoolSave takes the form: one more row, one less, the review, or the form again with what is wrong.
 func (p *Pages) PoolSave(c echo.Context) error {
-	values, err := c.FormParams()
-	if err != nil {
-		return err
-	}
-	base, err := strconv.ParseUint(values.Get("base"), 10, 64)
-	if err != nil {
-		return badForm("The page that sent this is not from here. Open it again.")
-	}
-	now, _, err := p.current()
+	values, base, now, err := p.sent(c)
 	if err != nil {
 		return err
 	}

@@ -74,15 +74,7 @@ func limitsOfForm(f form) limitsView {
 
 // Limits reviews what the form would change.
 func (p *Pages) Limits(c echo.Context) error {
-	values, err := c.FormParams()
-	if err != nil {
-		return err
-	}
-	base, err := strconv.ParseUint(values.Get("base"), 10, 64)
-	if err != nil {
-		return badForm("The page that sent this is not from here. Open it again.")
-	}
-	draft, _, err := p.current()
+	values, base, draft, err := p.sent(c)
 	if err != nil {
 		return err
 	}
