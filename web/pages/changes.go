@@ -192,6 +192,10 @@ func (p *Pages) Keep(c echo.Context) error {
 	view := keepView{Here: here(c)}
 	who := caller.Of(c.Request().Context())
 	pending := p.Control.Pending()
+	if isAnother(c, pending) {
+		view.Code = "over"
+		return p.render(c, http.StatusConflict, "keep", view)
+	}
 	if pending != nil && !who.Connected.IsZero() && !who.Connected.After(pending.Since) {
 		c.Response().Header().Set("Connection", "close")
 		view.Code = "connection"
@@ -212,6 +216,9 @@ func (p *Pages) Keep(c echo.Context) error {
 // RevertPending takes back the change that waits.
 func (p *Pages) RevertPending(c echo.Context) error {
 	view := keepView{Here: here(c), Code: "over"}
+	if isAnother(c, p.Control.Pending()) {
+		return p.render(c, http.StatusConflict, "keep", view)
+	}
 	err := p.Control.Revert(c.Request().Context(), "reverted by "+caller.Of(c.Request().Context()).Name)
 	if errors.Is(err, control.ErrNothingPending) {
 		return p.render(c, http.StatusConflict, "keep", view)
@@ -221,6 +228,13 @@ func (p *Pages) RevertPending(c echo.Context) error {
 	}
 	p.record(c, "settings-revert", "", "")
 	return p.back(c, view.Here, "reverted")
+}
+
+// isAnother tells whether another change waits than the page showed: that one is over, and somebody else has made the
+// next. A change is known by its deadline, which a restart does not change.
+func isAnother(c echo.Context, pending *control.Pending) bool {
+	of := c.FormValue("change")
+	return of != "" && pending != nil && of != strconv.FormatInt(pending.Deadline.UnixNano(), 10)
 }
 
 // here is the page that a form of every page comes from.

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"breakwater/appliance/access"
+	"breakwater/appliance/control"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 	"breakwater/web/webtest"
@@ -238,6 +240,33 @@ func TestKeepNeedsANewConnection(t *testing.T) {
 	if n := len(site.Edge.Plan().Steering.Addresses); n != 1 {
 		t.Errorf("the kept plan has %d addresses", n)
 	}
+}
+
+// TestKeepIsForTheChangeThatThePageShowed: it kept whatever waited by then, such as a change of somebody else.
+func TestKeepIsForTheChangeThatThePageShowed(t *testing.T) {
+	site := webtest.Start(t)
+	anna := site.Browser(t, "anna", access.Admin)
+	site.Apply(t, webtest.Document)
+	propose := func(author, pool string) {
+		t.Helper()
+		_, err := site.Control.Propose(t.Context(), []byte(strings.ReplaceAll(webtest.Document, "games", pool)), control.Meta{Author: author, Confirm: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	propose("anna", "arena")
+	page := anna.Get("/")
+	keep, revert := shownForm(t, page, "/changes/keep"), shownForm(t, page, "/changes/revert")
+	if err := site.Control.Revert(t.Context(), "its time was over"); err != nil {
+		t.Fatal(err)
+	}
+	propose("boris", "lobby")
+	anna.Post("/changes/keep", keep).Want(t, http.StatusConflict, "There is no change to keep")
+	anna.Post("/changes/revert", revert).Want(t, http.StatusConflict, "There is no change to keep")
+	if p := site.Control.Pending(); p == nil || p.Author != "boris" {
+		t.Fatalf("what waits is %+v, want the change of boris", p)
+	}
+	anna.Post("/changes/keep", shownForm(t, anna.Get("/"), "/changes/keep")).Want(t, http.StatusSeeOther)
 }
 
 func TestRevertAndASecondEditMeanwhile(t *testing.T) {
