@@ -17,27 +17,27 @@ import (
 
 // machine is the image, booted by image/boot, with a second network port for players.
 type machine struct {
-	page            string // host:port of the web page
-	serial, reports string // files
-	ended           chan error
+	page                     string // host:port of the web page
+	serial, reports, monitor string // files, and QEMU's socket
+	ended                    chan error
 }
 
 // edgeNetwork is what is behind the second port: 198.18.1.2 is QEMU, and so the loopback interface of this machine.
 const edgeNetwork = "user,id=edge,net=198.18.1.0/24,restrict=off,hostfwd=tcp:127.0.0.1:%d-198.18.1.10:25565,hostfwd=udp:127.0.0.1:%[1]d-198.18.1.10:25565"
 
 // boot starts a machine that ends with the test. players is the port of this machine whose traffic arrives at
-// 198.18.1.10:25565 of the box.
-func boot(t *testing.T, players int) *machine {
+// 198.18.1.10:25565 of the box. image is another than that in build/image, if any.
+func boot(t *testing.T, players int, image string) *machine {
 	t.Helper()
 	dir := t.TempDir()
 	page := freePort(t)
 	m := &machine{page: fmt.Sprintf("127.0.0.1:%d", page), ended: make(chan error, 1),
-		serial: filepath.Join(dir, "serial"), reports: filepath.Join(dir, "reports")}
-	command := exec.Command("../../image/boot", "-monitor", "none", "-serial", "file:"+m.serial, "-serial", "file:"+m.reports,
+		serial: filepath.Join(dir, "serial"), reports: filepath.Join(dir, "reports"), monitor: filepath.Join(dir, "monitor")}
+	command := exec.Command("../../image/boot", "-monitor", "unix:"+m.monitor+",server,nowait", "-serial", "file:"+m.serial, "-serial", "file:"+m.reports,
 		"-netdev", fmt.Sprintf(edgeNetwork, players), "-device", "virtio-net-pci,netdev=edge,romfile=,mac=52:54:00:00:00:02",
 		"-smbios", credential(t, "report.service"), "-smbios", credential(t, "report.timer"),
 		"-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.wants=report.timer")
-	command.Env = append(os.Environ(), fmt.Sprintf("WEB_PORT=%d", page))
+	command.Env = append(os.Environ(), fmt.Sprintf("WEB_PORT=%d", page), "IMAGE="+image)
 	command.Stdout, command.Stderr = os.Stderr, os.Stderr
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // QEMU is a child of it
 	if err := command.Start(); err != nil {
@@ -61,6 +61,33 @@ func credential(t *testing.T, unit string) string {
 		t.Fatal(err)
 	}
 	return "type=11,value=io.systemd.credential.binary:systemd.extra-unit." + unit + "=" + base64.StdEncoding.EncodeToString(content)
+}
+
+// reset is the button of that name: nothing is written any more, nothing is stopped.
+func (m *machine) reset(t *testing.T) {
+	t.Helper()
+	conn, err := net.Dial("unix", m.monitor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(answerWait)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(m.serial, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte("system_reset\n")); err != nil {
+		t.Fatal(err)
+	}
+	prompts := 0
+	for buffer := make([]byte, 256); prompts < 2; { // the second one comes when it is done
+		n, err := conn.Read(buffer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		prompts += strings.Count(string(buffer[:n]), "(qemu) ")
+	}
 }
 
 func freePort(t *testing.T) int {

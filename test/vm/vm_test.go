@@ -34,7 +34,7 @@ const (
 
 func TestNewBox(t *testing.T) {
 	players := freePort(t)
-	m := boot(t, players)
+	m := boot(t, players, "")
 	began := time.Now()
 	code := regexp.MustCompile(`(?m)^Setup code +(\S+)$`)
 	screen := waitFor(t, m, bootWait, func() (string, bool) {
@@ -54,6 +54,15 @@ func TestNewBox(t *testing.T) {
 		t.Run("udp", func(t *testing.T) { playUDP(t, players) })
 	}
 	t.Run("system", func(t *testing.T) { checkSystem(t, m.report(t)) })
+	t.Run("reset button", func(t *testing.T) {
+		m.reset(t)
+		waitFor(t, m, bootWait, func() (string, bool) {
+			s := m.screen()
+			return s, strings.Contains(s, "READY  Revision 1 is in force.") && !strings.Contains(s, "Setup code")
+		})
+		checkCertificate(t, m)
+		playTCP(t, players)
+	})
 }
 
 // checkCertificate: the page shows the certificate whose fingerprint is on the console. Addresses that came late
