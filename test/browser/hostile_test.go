@@ -91,6 +91,13 @@ func TestHostileNames(t *testing.T) {
 			t.Errorf("%q is taken as a name", text)
 		}
 		p.unharmed("an account named " + text)
+		p.visit("/services/new")
+		p.fill("name", text)
+		p.press("Review the change")
+		if problem := p.problemAt("name"); problem == "" {
+			t.Errorf("%q is taken as the name of a service", text)
+		}
+		p.unharmed("a service named " + text)
 	}
 }
 

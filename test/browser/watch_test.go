@@ -16,6 +16,8 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"breakwater/appliance/control/edgetest"
 )
 
 // watch notes what no page of the box may do, whatever a test is about.
@@ -152,4 +154,39 @@ func (w *watch) lose(away bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.away = away
+}
+
+// TestWatchSees: what the watch of every page is there for.
+func TestWatchSees(t *testing.T) {
+	b, _ := standIn(t, edgetest.Start(t))
+	p := b.open(t)
+	p.visit("/claim")
+	for _, tt := range []struct{ name, does, noted string }{
+		{"an attribute that is a script", `document.body.setAttribute("onclick", "alert(1)"), document.body.click(), true`, "script-src-attr"},
+		{"a script in the page", `document.body.append(Object.assign(document.createElement("script"), {text: "alert(1)"})), true`, "script-src-elem"},
+		{"another origin", `fetch("https://198.51.100.1/").then(() => true, () => true)`, "198.51.100.1"},
+		{"what is not there", `fetch("/nothing").then(() => true)`, "/nothing and got 404"},
+		{"an error that is logged", `console.error("it broke"), true`, "it broke"},
+		{"an exception", `setTimeout(() => { throw new Error("thrown"); }), true`, "thrown"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ask[bool](p, tt.does)
+			eventually(t, patience, func() error {
+				if noted := strings.Join(p.take(), "\n"); !strings.Contains(noted, tt.noted) {
+					return fmt.Errorf("noted %q, want %q", noted, tt.noted)
+				}
+				return nil
+			})
+		})
+	}
+	p.take()
+}
+
+// take is what was noted so far, which does not fail the test any more.
+func (w *watch) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	taken := w.problems
+	w.problems = nil
+	return taken
 }
