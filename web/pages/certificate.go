@@ -58,8 +58,13 @@ func (p *Pages) UploadCertificate(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(bytes.TrimSpace(key)) == 0 {
-		key = chain // one file with both is what many tools write
+	if bytes.Contains(chain, []byte("PRIVATE KEY-----")) {
+		var inside []byte
+		chain, inside = apart(chain)
+		sent.Set("chain", string(chain))
+		if len(bytes.TrimSpace(key)) == 0 {
+			key = inside
+		}
 	}
 	err = p.Certificates.SetOwn(chain, key)
 	if refused, ok := errors.AsType[*tls.Refused](err); ok {
@@ -70,6 +75,19 @@ func (p *Pages) UploadCertificate(c echo.Context) error {
 	}
 	p.record(c, "certificate", "own", "uploaded")
 	return p.back(c, "/system/certificate", "certificate-set")
+}
+
+// apart makes a chain and a key of one file with both, as many tools write it. Parameters stand before the keys of
+// openssl ecparam.
+func apart(both []byte) (chain, key []byte) {
+	for block, rest := pem.Decode(both); block != nil; block, rest = pem.Decode(rest) {
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") || block.Type == "EC PARAMETERS" {
+			key = append(key, pem.EncodeToMemory(block)...)
+		} else {
+			chain = append(chain, pem.EncodeToMemory(block)...)
+		}
+	}
+	return chain, key
 }
 
 // RemoveCertificate goes back to the certificates that the box has by itself.

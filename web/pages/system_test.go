@@ -238,6 +238,21 @@ func TestBackupRestoresThroughTheReview(t *testing.T) {
 	upload(t, b, "/changes/import", map[string]string{"file": strings.ReplaceAll(backup, "1-65535", "0-70000")}, nil).Want(t, 422, "70000")
 }
 
+// TestOneFileWithCertificateAndKey: it was refused, although the page offers it, and pasted it came back with the key.
+func TestOneFileWithCertificateAndKey(t *testing.T) {
+	site := webtest.Start(t)
+	b := site.Browser(t, "anna", access.Admin)
+	chain, key := ownCertificate(t)
+	_, other := ownCertificate(t)
+	page := upload(t, b, "/system/certificate", nil, url.Values{"chain": {other + chain}}).Want(t, 422, `class="problem"`, chain[28:60])
+	if strings.Contains(page.Body, "PRIVATE KEY-----\n") {
+		t.Error("a private key is sent back")
+	}
+	wantBack(t, upload(t, b, "/system/certificate", map[string]string{"chainFile": key + chain}, nil), "/system/certificate?done=certificate-set")
+	wantBack(t, upload(t, b, "/system/certificate", nil, url.Values{"chain": {chain + key}}), "/system/certificate?done=certificate-set")
+	b.Get("/system/certificate").Want(t, 200, "box.example.org", "Your own")
+}
+
 func TestCertificateIsUploadedAndRemoved(t *testing.T) {
 	site := webtest.Start(t)
 	b := site.Browser(t, "anna", access.Admin)
