@@ -12,10 +12,8 @@ import (
 
 // claimView is the one page of a box that nobody owns yet.
 type claimView struct {
-	Form        form
-	Dead        bool // too many wrong codes: only a restart makes a new one
-	Fingerprint string
-	Words       []string // of the certificate, to compare with the screen of the box
+	Form form
+	Dead bool // too many wrong codes: only a restart makes a new one
 }
 
 // The fields of the claim.
@@ -34,13 +32,7 @@ func (p *Pages) ClaimPage(c echo.Context) error {
 }
 
 func (p *Pages) showClaim(c echo.Context, status int, f form) error {
-	view := claimView{Form: f, Dead: p.Access.SetupCode() == ""}
-	if p.Certificates != nil {
-		if list := p.Certificates.Describe(); len(list) > 0 {
-			view.Fingerprint, view.Words = fingerprintText(list[0].Fingerprint), list[0].Words
-		}
-	}
-	return p.render(c, status, "claim", view)
+	return p.render(c, status, "claim", claimView{Form: f, Dead: p.Access.SetupCode() == ""})
 }
 
 // Claim makes the first account and logs it in. Of many that try at once exactly one wins; the others see the login.
