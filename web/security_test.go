@@ -142,6 +142,19 @@ func TestAPlantedCookieIsNotUsed(t *testing.T) {
 	victim.Get("/").Want(t, http.StatusSeeOther)
 }
 
+// TestANewLoginEndsTheFormerOneOfTheBrowser: its cookie is overwritten, and whoever has a copy could go on with it.
+func TestANewLoginEndsTheFormerOneOfTheBrowser(t *testing.T) {
+	site := webtest.Start(t)
+	anna := site.Browser(t, "anna", access.Admin)
+	before := anna.Cookie
+	anna.Post("/login", url.Values{"login.name": {"anna"}, "login.password": {"wrong"}}).Want(t, http.StatusUnauthorized)
+	anna.Get("/").Want(t, http.StatusOK)
+	anna.Post("/login", url.Values{"login.name": {"anna"}, "login.password": {webtest.Password}}).Want(t, http.StatusSeeOther)
+	anna.Get("/").Want(t, http.StatusOK)
+	anna.Cookie = before
+	anna.Get("/").Want(t, http.StatusSeeOther)
+}
+
 // TestTheBoxIsClaimedOnce by a hundred at the same time, all with the right code.
 func TestTheBoxIsClaimedOnce(t *testing.T) {
 	site := webtest.Start(t)

@@ -39,7 +39,7 @@ func (p *Pages) PasskeyLogin(c echo.Context) error {
 	if err != nil {
 		return refusePasskey(c, err)
 	}
-	setCookie(c, secret)
+	p.letIn(c, secret)
 	return c.NoContent(http.StatusNoContent)
 }
 

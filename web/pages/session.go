@@ -68,11 +68,21 @@ func (p *Pages) Login(c echo.Context) error {
 	if err != nil {
 		return p.refuseLogin(c, view, err)
 	}
-	setCookie(c, secret)
+	p.letIn(c, secret)
 	if len(view.Kept) > 0 {
 		return p.render(c, http.StatusOK, "again", view)
 	}
 	return c.Redirect(http.StatusSeeOther, view.Next)
+}
+
+// letIn gives the browser its new login. The one that it had until now ends: nobody could see that it goes on.
+func (p *Pages) letIn(c echo.Context, secret string) {
+	if who := caller.Of(c.Request().Context()); isLogin(who) {
+		if err := p.Access.Logout(who.Identity); err != nil {
+			p.Log.Error("end the former login", "err", err)
+		}
+	}
+	setCookie(c, secret)
 }
 
 func (p *Pages) refuseLogin(c echo.Context, view loginView, err error) error {
