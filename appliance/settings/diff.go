@@ -19,6 +19,9 @@ type Change struct {
 // Diff returns what changes from old to new, in the order of the document; nothing when they are the same document.
 // A pool, origin or service that comes or goes is one change, and so is a new order of those that stay.
 func Diff(old, new Settings) []Change {
+	if old.Schema == 0 {
+		old.Schema = new.Schema // of no document, which nobody wrote a number into
+	}
 	var d differ
 	d.compare("", reflect.ValueOf(old.normal()), reflect.ValueOf(new.normal()))
 	return d.changes

@@ -78,9 +78,12 @@ func (p *Pages) review(c echo.Context, draft settings.Settings, base uint64, bac
 	if problems := draft.Validate(); len(problems) > 0 {
 		return problems, nil
 	}
-	now, _, err := p.readable()
+	now, number, err := p.readable()
 	if err != nil {
 		return nil, err
+	}
+	if base != number {
+		return nil, p.notApplied(c, draft, back, &control.Stale{Base: base, Current: number})
 	}
 	view := reviewView{Document: string(settings.Encode(draft)), Base: base, Back: back,
 		Changes: settings.Diff(now, draft), Cuts: settings.Dangerous(now, draft), Reason: c.FormValue("reason")}
