@@ -206,9 +206,9 @@ func TestFlowLimits(t *testing.T) {
 				mustWrite(t, dialUDP(t, b.edge4), []byte("x"))
 			}
 			// Without TPROXY, which passes sockets that are not connected by, the socket that answers from the edge
-			// address may take one datagram while the second worker opens it.
+			// address may take a datagram while the second worker opens it; each of the two may.
 			eventually(t, "all are answered or counted", func() bool {
-				return uint64(len(b.all()))+b.count(plan.UDP, test.reason) >= more
+				return uint64(len(b.all()))+b.count(plan.UDP, test.reason) >= more-1
 			})
 			if n := len(b.all()); n > test.most+1 || n < 2 { // two workers may both take the last place
 				t.Errorf("%d flows, want at most %d", n, test.most)

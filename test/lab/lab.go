@@ -52,14 +52,13 @@ type Config struct {
 
 // Ready is the line that tells scripts what they need. Its fields are part of the interface.
 type Ready struct {
-	Ready bool   `json:"ready"`
-	URL   string `json:"url"`
-	Token string `json:"token"` // an admin's
-	// SetupCode claims the box in a browser, once.
-	SetupCode string `json:"setupCode"`
+	Ready     bool   `json:"ready"`
+	URL       string `json:"url"`
+	Token     string `json:"token"` // an admin's
 	Client    Host   `json:"client"`
 	Edge      Host   `json:"edge"` // the addresses that clients dial
 	Origin    Host   `json:"origin"`
+	SetupCode string `json:"setupCode"` // claims the box in a browser, once
 }
 
 // Host is one end of the lab.

@@ -14,14 +14,14 @@ func TestReadyLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	access := Access{URL: "https://127.0.0.1:8443", Token: "secret"}
+	access := Access{URL: "https://127.0.0.1:8443", Token: "secret", SetupCode: "ABCD-EFGH-JKLM"}
 	if err := announce(Config{JSON: true, Headless: true, Out: &out}, doc, access); err != nil {
 		t.Fatal(err)
 	}
 	const want = `{"ready":true,"url":"https://127.0.0.1:8443","token":"secret",` +
 		`"client":{"netns":"bw-client","addresses":["198.18.1.2","2001:db8:1::2"]},` +
 		`"edge":{"netns":"bw-edge","addresses":["198.18.1.10","2001:db8:1::10"]},` +
-		`"origin":{"netns":"bw-origin","addresses":["198.18.2.2","2001:db8:2::2"]}}` + "\n"
+		`"origin":{"netns":"bw-origin","addresses":["198.18.2.2","2001:db8:2::2"]},"setupCode":"ABCD-EFGH-JKLM"}` + "\n"
 	if got := out.String(); got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}

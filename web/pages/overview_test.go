@@ -61,9 +61,9 @@ func TestOverviewTellsRates(t *testing.T) {
 	site := webtest.Start(t)
 	b := site.Browser(t, "anna", access.Viewer)
 	site.Apply(t, webtest.Document)
-	edge := observed()
-	for range 5 { // control samples once a second
-		edge.Services[0].BytesToOrigin += 3e6
+	for i := range 5 { // control samples once a second
+		edge := observed()
+		edge.Services[0].BytesToOrigin += uint64(i) * 3e6
 		site.Edge.Observe(edge)
 		time.Sleep(500 * time.Millisecond)
 	}
