@@ -21,6 +21,7 @@ import (
 
 	"breakwater/appliance/compile"
 	"breakwater/appliance/health"
+	"breakwater/appliance/history"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
@@ -61,8 +62,8 @@ type Control struct {
 	conditions health.Set
 	others     func() []health.Condition
 	records    func() []logs.Record
-	samples    samples
-	origins    originHistory
+	samples    history.Samples
+	origins    history.Origins
 	bans       bans
 
 	changing sync.Mutex // one change at a time; taken before mu

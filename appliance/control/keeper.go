@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"breakwater/appliance/health"
+	"breakwater/appliance/history"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
@@ -58,10 +59,10 @@ func (k *keeper) check(ctx context.Context) {
 
 // sample keeps what the page draws: once a second, although a change wakes Run in between.
 func (k *keeper) sample(seen status.Edge) {
-	k.c.origins.observe(seen)
+	k.c.origins.Observe(seen)
 	if now := time.Now(); now.Sub(k.sampled) >= sampleEvery {
 		k.sampled = now
-		k.c.samples.add(sampleOf(seen, k.c.now()))
+		k.c.samples.Add(history.SampleOf(seen, k.c.now()))
 	}
 }
 

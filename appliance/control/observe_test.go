@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"breakwater/appliance/control"
+	"breakwater/appliance/history"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
@@ -30,7 +31,7 @@ func TestSamplesAddServicesAndDropsUp(t *testing.T) {
 	live, end := b.Subscribe()
 	defer end()
 	b.runUntil(func() bool { return len(b.Samples(time.Time{})) == 1 })
-	want := control.Sample{Time: b.now, Sessions: 7, Flows: 1, SessionsOpened: 30, FlowsOpened: 5, BytesToOrigin: 100, BytesToClient: 201,
+	want := history.Sample{Time: b.now, Sessions: 7, Flows: 1, SessionsOpened: 30, FlowsOpened: 5, BytesToOrigin: 100, BytesToClient: 201,
 		DatagramsToOrigin: 7, DatagramsToClient: 8, Dropped: 11}
 	if got := b.Samples(time.Time{})[0]; got != want {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"breakwater/appliance/health"
+	"breakwater/appliance/history"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/status"
 	"breakwater/appliance/store"
@@ -123,3 +124,14 @@ func (c *Control) Events(ctx context.Context, each func(status.Event) error) err
 		}
 	}
 }
+
+// Samples are those taken after since, the oldest first, one a second for at most an hour. While edge does not answer
+// there is none.
+func (c *Control) Samples(since time.Time) []history.Sample { return c.samples.Since(since) }
+
+// Subscribe gives every sample from now on, one a second, and a function that ends it. A reader that is too slow
+// misses samples. The channel is never closed.
+func (c *Control) Subscribe() (<-chan history.Sample, func()) { return c.samples.Subscribe() }
+
+// OriginHistory is when origins went up and down, the newest first, at most 500 changes since control started.
+func (c *Control) OriginHistory() []history.OriginChange { return c.origins.Changes() }

@@ -19,6 +19,7 @@ import (
 	"breakwater/appliance/access"
 	"breakwater/appliance/control"
 	"breakwater/appliance/health"
+	"breakwater/appliance/history"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/status"
@@ -241,7 +242,7 @@ func TestSchemasHaveTheFieldsOfTheirTypes(t *testing.T) {
 		"ReasonCounter": status.ReasonCounter{}, "PoolStatus": status.Pool{}, "OriginStatus": status.Origin{}, "SteeringStatus": status.Steering{},
 		"Limits": plan.Limits{}, "EventCounters": status.EventCounters{}, "Interface": status.Interface{}, "Counters": status.Counters{},
 		"Session": status.Session{}, "SessionList": status.SessionList{}, "Event": status.Event{}, "Live": api.Live{}, "LivePending": api.LivePending{},
-		"Samples": api.Samples{}, "LogLine": control.LogLine{}, "Ban": control.Ban{}, "BanRequest": api.BanRequest{}, "OriginChange": control.OriginChange{},
+		"Samples": api.Samples{}, "LogLine": control.LogLine{}, "Ban": control.Ban{}, "BanRequest": api.BanRequest{}, "OriginChange": history.OriginChange{},
 		"TryRequest": control.TryRequest{}, "Trial": status.Trial{}, "OriginTrial": control.OriginTrial{}, "Trials": api.Trials{},
 		"Passkey": access.Passkey{}, "Account": access.Account{}, "Me": api.Me{}, "Login": access.LoginInfo{}, "Token": access.Token{},
 		"NewToken": api.NewToken{}, "TokenRequest": api.TokenRequest{}, "TOTP": api.TOTP{}, "RecoveryCodes": api.RecoveryCodes{},

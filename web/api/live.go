@@ -13,6 +13,7 @@ import (
 
 	"breakwater/appliance/control"
 	"breakwater/appliance/health"
+	"breakwater/appliance/history"
 )
 
 const (
@@ -60,7 +61,7 @@ func (a *API) StreamLive(c echo.Context) error {
 		silence := time.NewTimer(quiet)
 		defer silence.Stop()
 		for {
-			next := control.Sample{Time: time.Now()}
+			next := history.Sample{Time: time.Now()}
 			select {
 			case <-ctx.Done():
 				return nil
@@ -76,15 +77,15 @@ func (a *API) StreamLive(c echo.Context) error {
 	})
 }
 
-func (a *API) lastSample() control.Sample {
+func (a *API) lastSample() history.Sample {
 	samples := a.Control.Samples(time.Now().Add(-quiet))
 	if len(samples) == 0 {
-		return control.Sample{Time: time.Now()}
+		return history.Sample{Time: time.Now()}
 	}
 	return samples[len(samples)-1]
 }
 
-func (a *API) sendLive(ctx context.Context, s *stream, before, now control.Sample) error {
+func (a *API) sendLive(ctx context.Context, s *stream, before, now history.Sample) error {
 	live, err := a.glance.look(ctx, a.Control)
 	if err != nil {
 		return err

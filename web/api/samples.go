@@ -4,9 +4,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/labstack/echo/v4"
+	"breakwater/appliance/history"
 
-	"breakwater/appliance/control"
+	"github.com/labstack/echo/v4"
 )
 
 const (
@@ -39,7 +39,7 @@ func (a *API) GetSamples(c echo.Context) error {
 
 // columns turns counters into rates. The first sample has no rate, and where samples are missing there is a row of
 // nulls, so that a chart does not draw a line over what nobody saw.
-func columns(samples []control.Sample) Samples {
+func columns(samples []history.Sample) Samples {
 	s := Samples{Time: []int64{}, Sessions: []*float64{}, Flows: []*float64{}, ToOrigin: []*float64{}, ToClient: []*float64{}, Opened: []*float64{}, Dropped: []*float64{}}
 	for i, sample := range samples {
 		var r *rates
@@ -72,7 +72,7 @@ func (s *Samples) add(at int64, sessions, flows *float64, r *rates) {
 type rates struct{ toOrigin, toClient, opened, dropped *float64 }
 
 // ratesOf is nil when nothing can be told: the samples are too far apart, or the counters began anew.
-func ratesOf(before, now control.Sample) *rates {
+func ratesOf(before, now history.Sample) *rates {
 	took := now.Time.Sub(before.Time)
 	opened, was := now.SessionsOpened+now.FlowsOpened, before.SessionsOpened+before.FlowsOpened
 	if took <= 0 || took > gap || opened < was || now.Dropped < before.Dropped ||

@@ -5,24 +5,24 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/appliance/control"
+	"breakwater/appliance/history"
 )
 
 func TestColumns(t *testing.T) {
-	at := func(second int, sessions int64, toClient uint64) control.Sample {
-		return control.Sample{Time: time.Unix(int64(1000+second), 0), Sessions: sessions, BytesToClient: toClient}
+	at := func(second int, sessions int64, toClient uint64) history.Sample {
+		return history.Sample{Time: time.Unix(int64(1000+second), 0), Sessions: sessions, BytesToClient: toClient}
 	}
 	tests := []struct {
 		name    string
-		samples []control.Sample
+		samples []history.Sample
 		want    string // time, sessions and toClient
 	}{
 		{"none", nil, `[[],[],[]]`},
-		{"one has no rate", []control.Sample{at(0, 3, 50)}, `[[1000],[3],[null]]`},
-		{"rates", []control.Sample{at(0, 3, 50), at(1, 4, 150), at(3, 4, 350)}, `[[1000,1001,1003],[3,4,4],[null,100,100]]`},
-		{"a gap", []control.Sample{at(0, 3, 50), at(9, 4, 150), at(10, 4, 160)}, `[[1000,1001,1009,1010],[3,null,4,4],[null,null,null,10]]`},
-		{"counters begin anew", []control.Sample{at(0, 3, 500), at(1, 0, 5), at(2, 0, 9)}, `[[1000,1001,1002],[3,0,0],[null,null,4]]`},
-		{"the clock is set back", []control.Sample{at(5, 3, 50), at(2, 4, 60), at(6, 4, 70)}, `[[1005,1006],[3,4],[null,null]]`},
+		{"one has no rate", []history.Sample{at(0, 3, 50)}, `[[1000],[3],[null]]`},
+		{"rates", []history.Sample{at(0, 3, 50), at(1, 4, 150), at(3, 4, 350)}, `[[1000,1001,1003],[3,4,4],[null,100,100]]`},
+		{"a gap", []history.Sample{at(0, 3, 50), at(9, 4, 150), at(10, 4, 160)}, `[[1000,1001,1009,1010],[3,null,4,4],[null,null,null,10]]`},
+		{"counters begin anew", []history.Sample{at(0, 3, 500), at(1, 0, 5), at(2, 0, 9)}, `[[1000,1001,1002],[3,0,0],[null,null,4]]`},
+		{"the clock is set back", []history.Sample{at(5, 3, 50), at(2, 4, 60), at(6, 4, 70)}, `[[1005,1006],[3,4],[null,null]]`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"breakwater/appliance/control"
+	"breakwater/appliance/history"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/status"
 	"breakwater/web/caller"
@@ -16,7 +16,7 @@ import (
 // originsView is every pool with its origins.
 type originsView struct {
 	Pools   []poolCard
-	History []control.OriginChange
+	History []history.OriginChange
 	Strip   []originStrip
 }
 

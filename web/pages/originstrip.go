@@ -3,7 +3,7 @@ package pages
 import (
 	"time"
 
-	"breakwater/appliance/control"
+	"breakwater/appliance/history"
 	"breakwater/appliance/status"
 )
 
@@ -29,7 +29,7 @@ type stripPart struct {
 }
 
 // strips draws every origin. Before control started nothing is known.
-func strips(edge status.Edge, history []control.OriginChange, known time.Time) []originStrip {
+func strips(edge status.Edge, history []history.OriginChange, known time.Time) []originStrip {
 	now := time.Now()
 	from := now.Add(-stripTime)
 	if known.After(from) {
@@ -49,7 +49,7 @@ func strips(edge status.Edge, history []control.OriginChange, known time.Time) [
 }
 
 // draw goes back in time from now: history has the newest change first, and before a change to up it was down.
-func (s *originStrip) draw(history []control.OriginChange, now time.Time) {
+func (s *originStrip) draw(history []history.OriginChange, now time.Time) {
 	up, end, total := s.Up, now, now.Sub(s.From)
 	var upTime time.Duration
 	add := func(begin time.Time) {

@@ -3,7 +3,7 @@ package pages
 import (
 	"time"
 
-	"breakwater/appliance/control"
+	"breakwater/appliance/history"
 )
 
 const (
@@ -29,7 +29,7 @@ type trafficHistory struct {
 }
 
 // trafficNow is unknown while edge does not answer.
-func trafficNow(samples []control.Sample, now time.Time) traffic {
+func trafficNow(samples []history.Sample, now time.Time) traffic {
 	if len(samples) == 0 || now.Sub(samples[len(samples)-1].Time) > freshFor {
 		return traffic{}
 	}
@@ -44,7 +44,7 @@ func trafficNow(samples []control.Sample, now time.Time) traffic {
 }
 
 // trafficBetween is not known when edge was restarted in between, so that the counters began anew.
-func trafficBetween(before, now control.Sample) (traffic, bool) {
+func trafficBetween(before, now history.Sample) (traffic, bool) {
 	took := now.Time.Sub(before.Time).Seconds()
 	opened, was := now.SessionsOpened+now.FlowsOpened, before.SessionsOpened+before.FlowsOpened
 	if took <= 0 || opened < was || now.Dropped < before.Dropped || now.BytesToOrigin < before.BytesToOrigin || now.BytesToClient < before.BytesToClient {
@@ -57,7 +57,7 @@ func trafficBetween(before, now control.Sample) (traffic, bool) {
 	}, true
 }
 
-func trafficHistoryOf(samples []control.Sample) trafficHistory {
+func trafficHistoryOf(samples []history.Sample) trafficHistory {
 	var h trafficHistory
 	for i := 1; i < len(samples); i++ {
 		if t, ok := trafficBetween(samples[i-1], samples[i]); ok {

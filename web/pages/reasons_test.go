@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"breakwater/appliance/control"
+	"breakwater/appliance/history"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
@@ -51,9 +51,9 @@ func TestRatesOfReasons(t *testing.T) {
 
 func TestTrafficHistory(t *testing.T) {
 	begin := time.Unix(1e9, 0)
-	var samples []control.Sample
+	var samples []history.Sample
 	for i := range 150 {
-		s := control.Sample{Time: begin.Add(time.Duration(i) * time.Second), Sessions: int64(i), BytesToClient: uint64(i) * 1000, Dropped: uint64(i) * 2}
+		s := history.Sample{Time: begin.Add(time.Duration(i) * time.Second), Sessions: int64(i), BytesToClient: uint64(i) * 1000, Dropped: uint64(i) * 2}
 		if i >= 100 { // edge was restarted
 			s.BytesToClient, s.Dropped = uint64(i-100)*4000, 0
 		}

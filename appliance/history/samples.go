@@ -1,4 +1,10 @@
-package control
+// Package history keeps in memory what the box was seen doing: a sample of its traffic each second for an hour, and when
+// origins went up and down. Control feeds it from its polls; the pages draw it.
+//
+//	var samples history.Samples
+//	samples.Add(history.SampleOf(seen, time.Now()))
+//	last := samples.Since(time.Now().Add(-10 * time.Minute))
+package history
 
 import (
 	"sync"
@@ -25,8 +31,8 @@ type Sample struct {
 	Dropped           uint64    `json:"dropped"` // of all reasons that are drops
 }
 
-// sampleOf adds the services up.
-func sampleOf(seen status.Edge, at time.Time) Sample {
+// SampleOf adds the services up.
+func SampleOf(seen status.Edge, at time.Time) Sample {
 	s := Sample{Time: at}
 	for i := range seen.Services {
 		service := &seen.Services[i]
@@ -47,15 +53,16 @@ func sampleOf(seen status.Edge, at time.Time) Sample {
 	return s
 }
 
-// samples keeps the last hour and tells who listens. The zero value is empty.
-type samples struct {
+// Samples keeps the last hour and tells who listens. The zero value is empty. It is safe for concurrent use.
+type Samples struct {
 	mu      sync.Mutex
 	ring    []Sample
 	oldest  int // once ring is full
 	readers map[chan Sample]struct{}
 }
 
-func (s *samples) add(sample Sample) {
+// Add takes the next one.
+func (s *Samples) Add(sample Sample) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.ring) < keptSamples {
@@ -72,10 +79,8 @@ func (s *samples) add(sample Sample) {
 	}
 }
 
-// Samples are those taken after since, the oldest first, one a second for at most an hour. While edge does not answer
-// there is none.
-func (c *Control) Samples(since time.Time) []Sample {
-	s := &c.samples
+// Since are those taken after since, the oldest first.
+func (s *Samples) Since(since time.Time) []Sample {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := []Sample{}
@@ -87,10 +92,9 @@ func (c *Control) Samples(since time.Time) []Sample {
 	return list
 }
 
-// Subscribe gives every sample from now on, one a second, and a function that ends it. A reader that is too slow
-// misses samples. The channel is never closed.
-func (c *Control) Subscribe() (<-chan Sample, func()) {
-	s := &c.samples
+// Subscribe gives every sample from now on and a function that ends it. A reader that is too slow misses samples. The
+// channel is never closed.
+func (s *Samples) Subscribe() (<-chan Sample, func()) {
 	reader := make(chan Sample, 1)
 	s.mu.Lock()
 	defer s.mu.Unlock()

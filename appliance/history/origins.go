@@ -1,4 +1,4 @@
-package control
+package history
 
 import (
 	"slices"
@@ -21,8 +21,9 @@ type OriginChange struct {
 	Why     string    `json:"why"` // what the last check or connect said, in words
 }
 
-// originHistory compares what edge says of the origins with what it said before. The zero value is empty.
-type originHistory struct {
+// Origins compares what edge says of the origins with what it said before. The zero value is empty. It is safe for
+// concurrent use.
+type Origins struct {
 	mu      sync.Mutex
 	known   map[originKey]originState // as last seen
 	edge    time.Time                 // when the edge that said it was started
@@ -36,9 +37,9 @@ type originState struct {
 	since time.Time
 }
 
-// observe takes one status. An origin that is seen for the first time has not changed. One that went down and up
+// Observe takes one status. An origin that is seen for the first time has not changed. One that went down and up
 // again between two looks has: its Since tells. Since begins anew with each edge.
-func (h *originHistory) observe(seen status.Edge) {
+func (h *Origins) Observe(seen status.Edge) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	restarted := !h.edge.Equal(seen.Started)
@@ -62,9 +63,8 @@ func (h *originHistory) observe(seen status.Edge) {
 	}
 }
 
-// OriginHistory is when origins went up and down, the newest first, at most 500 changes since control started.
-func (c *Control) OriginHistory() []OriginChange {
-	h := &c.origins
+// Changes are when origins went up and down, the newest first, at most 500.
+func (h *Origins) Changes() []OriginChange {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	list := append([]OriginChange{}, h.changes...)
