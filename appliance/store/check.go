@@ -46,7 +46,7 @@ func CheckBy(wait time.Duration, command ...string) func(path string) error {
 		var ended *exec.ExitError
 		why, _, _ := strings.Cut(strings.TrimSpace(string(output)), "\n")
 		switch {
-		case err == nil:
+		case err == nil, child.ProcessState != nil && child.ProcessState.Success(): // it may end well in the moment that its time is over
 			return nil
 		case !errors.As(err, &ended):
 			return fmt.Errorf("check the store: %w", err)
