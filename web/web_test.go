@@ -18,6 +18,7 @@ import (
 	"breakwater/appliance/access"
 	"breakwater/appliance/control"
 	"breakwater/appliance/control/edgetest"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/health"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
@@ -57,7 +58,7 @@ func newBox(t *testing.T) *box {
 	b := &box{t: t, dir: dir, edge: edgetest.Start(t)}
 	b.certificates, err = tls.Open(dir, discard())
 	if err == nil {
-		b.control, err = control.New(control.Options{Store: s, Report: report, Edge: control.NewEdge(b.edge.Socket), Version: "test", Conditions: b.certificates.Conditions})
+		b.control, err = control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(b.edge.Socket), Version: "test", Conditions: b.certificates.Conditions})
 	}
 	if err == nil {
 		b.access, err = access.New(access.Options{Store: s, Log: discard(), Now: func() time.Time { return time.Now().Add(time.Duration(b.clock.Load())) }})

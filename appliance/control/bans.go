@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/health"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
@@ -157,7 +158,7 @@ func (c *Control) pushBans(ctx context.Context) {
 	switch err := c.edge.SetBans(context.WithoutCancel(ctx), list); {
 	case err == nil:
 		c.conditions.Clear("bans-refused", "")
-	case errors.Is(err, ErrUnreachable):
+	case errors.Is(err, edgelink.ErrUnreachable):
 		c.raiseUnreachable(err)
 	default:
 		c.raiseBansRefused(err)

@@ -1,7 +1,7 @@
 // Package control changes the settings and keeps edge on them. It is what the API calls, and knows no HTTP of its own
 // besides that of the edge socket:
 //
-//	c, err := control.New(control.Options{Store: s, Edge: control.NewEdge("/run/breakwater/edge.sock")})
+//	c, err := control.New(control.Options{Store: s, Edge: edgelink.New("/run/breakwater/edge.sock")})
 //	go c.Run(ctx)
 //	result, err := c.Propose(ctx, document, control.Meta{Author: "anna", Reason: "new pool", Confirm: time.Minute})
 //	err = c.Confirm(ctx, "anna")
@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"breakwater/appliance/compile"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/health"
 	"breakwater/appliance/history"
 	"breakwater/appliance/logs"
@@ -41,7 +42,7 @@ type Revision = store.Revision
 type Options struct {
 	Store   *store.Store
 	Report  store.Report // of opening the store
-	Edge    *Edge
+	Edge    *edgelink.Link
 	Log     *slog.Logger     // nil: none
 	Now     func() time.Time // nil: time.Now
 	Version string           // of this program, for the status
@@ -54,7 +55,7 @@ type Options struct {
 // Control is the one place where settings change. It is safe for concurrent use.
 type Control struct {
 	store      *store.Store
-	edge       *Edge
+	edge       *edgelink.Link
 	log        *slog.Logger
 	now        func() time.Time
 	version    string

@@ -12,6 +12,7 @@ import (
 
 	"breakwater/appliance/control"
 	"breakwater/appliance/control/edgetest"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/store"
 )
 
@@ -49,7 +50,7 @@ func (b *box) start() {
 		b.t.Fatal(err)
 	}
 	b.store = s
-	b.Control, err = control.New(control.Options{Store: s, Report: report, Edge: control.NewEdge(b.edge.Socket), Now: func() time.Time { return b.now }})
+	b.Control, err = control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(b.edge.Socket), Now: func() time.Time { return b.now }})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -198,7 +199,7 @@ func TestWithoutEdgeNothingChanges(t *testing.T) {
 	b := newBox(t)
 	b.mustPropose("one", 0)
 	b.edge.Stop()
-	if _, err := b.propose("two", 0); !errors.Is(err, control.ErrUnreachable) {
+	if _, err := b.propose("two", 0); !errors.Is(err, edgelink.ErrUnreachable) {
 		t.Errorf("got %v, want ErrUnreachable", err)
 	}
 	if got := b.codes(); !slices.Contains(got, "edge-unreachable") {
@@ -251,7 +252,7 @@ func TestConfirm(t *testing.T) {
 func TestAConnectionMadeWhileEdgeAppliedProvesNothing(t *testing.T) {
 	b := newBox(t)
 	begun := b.now
-	c, err := control.New(control.Options{Store: b.store, Edge: control.NewEdge(b.edge.Socket), Now: func() time.Time {
+	c, err := control.New(control.Options{Store: b.store, Edge: edgelink.New(b.edge.Socket), Now: func() time.Time {
 		if len(b.edge.Applied()) > 0 {
 			return begun.Add(15 * time.Second) // that is how long edge took
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/health"
 	"breakwater/appliance/history"
 	"breakwater/appliance/plan"
@@ -115,7 +116,7 @@ func (c *Control) raiseUnreachable(err error) {
 
 // raiseRefused tells that edge does not run what it should.
 func (c *Control) raiseRefused(err error) {
-	if errors.Is(err, ErrUnreachable) {
+	if errors.Is(err, edgelink.ErrUnreachable) {
 		c.raiseUnreachable(err)
 		return
 	}

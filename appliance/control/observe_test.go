@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"breakwater/appliance/control"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/history"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/plan"
@@ -82,7 +83,7 @@ func TestLogsOfBothProcesses(t *testing.T) {
 		return logs.Record{Time: b.now.Add(time.Duration(second) * time.Second), Level: "INFO", Message: message}
 	}
 	own := func() []logs.Record { return []logs.Record{line(1, "first"), line(3, "third")} }
-	c, err := control.New(control.Options{Store: b.store, Edge: control.NewEdge(b.edge.Socket), Records: own})
+	c, err := control.New(control.Options{Store: b.store, Edge: edgelink.New(b.edge.Socket), Records: own})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +130,7 @@ func TestWindowOf50000(t *testing.T) {
 			Client: netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}), 1000)}
 	}
 	b.edge.Observe(status.Edge{}, sessions...)
-	list, err := b.Sessions(t.Context(), control.SessionQuery{Limit: 100, Offset: 50, Search: "203.0.7.", Sort: "bytes", Descending: true})
+	list, err := b.Sessions(t.Context(), edgelink.SessionQuery{Limit: 100, Offset: 50, Search: "203.0.7.", Sort: "bytes", Descending: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,8 +140,8 @@ func TestWindowOf50000(t *testing.T) {
 	if data, _ := json.Marshal(list); len(data) > 100*512 {
 		t.Errorf("the window has %d bytes", len(data))
 	}
-	_, err = b.Sessions(t.Context(), control.SessionQuery{Sort: "colour"})
-	if refusal, ok := errors.AsType[*control.Refusal](err); !ok || refusal.Status != 400 || !strings.Contains(err.Error(), "colour") {
+	_, err = b.Sessions(t.Context(), edgelink.SessionQuery{Sort: "colour"})
+	if refusal, ok := errors.AsType[*edgelink.Refusal](err); !ok || refusal.Status != 400 || !strings.Contains(err.Error(), "colour") {
 		t.Errorf("got %v, want a refusal", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"breakwater/appliance/compile"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/store"
@@ -147,7 +148,7 @@ func (c *Control) apply(ctx context.Context, candidate store.Candidate, p plan.P
 	}
 	old, _ := c.wish()
 	err = c.edge.Apply(ctx, p)
-	later := errors.Is(err, ErrUnreachable) && c.wasCommitted(candidate.Document)
+	later := errors.Is(err, edgelink.ErrUnreachable) && c.wasCommitted(candidate.Document)
 	if err != nil && !later {
 		return Result{}, c.undo(ctx, old, candidate.Base, &NotApplied{err})
 	}
@@ -192,7 +193,7 @@ func (c *Control) undo(ctx context.Context, old *plan.Plan, base uint64, why err
 	if old == nil {
 		return why
 	}
-	if err := c.edge.Apply(ctx, *old); err != nil && !errors.Is(why, ErrUnreachable) {
+	if err := c.edge.Apply(ctx, *old); err != nil && !errors.Is(why, edgelink.ErrUnreachable) {
 		c.raiseRefused(err) // Run goes on trying
 	}
 	return why

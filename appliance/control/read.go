@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/health"
 	"breakwater/appliance/history"
 	"breakwater/appliance/settings"
@@ -95,8 +97,13 @@ func decodeStored(document []byte) settings.Settings {
 }
 
 // Sessions lists sessions and flows. Edge filters, sorts and cuts: only the window that q asks for comes here.
-func (c *Control) Sessions(ctx context.Context, q SessionQuery) (status.SessionList, error) {
+func (c *Control) Sessions(ctx context.Context, q edgelink.SessionQuery) (status.SessionList, error) {
 	return c.edge.Sessions(ctx, q)
+}
+
+// RawSessions lists sessions and flows as edge wrote them, the JSON of a status.SessionList.
+func (c *Control) RawSessions(ctx context.Context, q edgelink.SessionQuery) (net.Buffers, error) {
+	return c.edge.RawSessions(ctx, q)
 }
 
 // Kill ends a session or flow; ErrNoSession when there is none with this id.

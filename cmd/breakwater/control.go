@@ -11,6 +11,7 @@ import (
 
 	"breakwater/appliance/access"
 	"breakwater/appliance/control"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/store"
 	"breakwater/web"
@@ -49,7 +50,7 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	core, err := control.New(control.Options{Store: s, Report: report, Edge: control.NewEdge(c.Edge), Log: log, Version: version(),
+	core, err := control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(c.Edge), Log: log, Version: version(),
 		Conditions: certificates.Conditions, Records: ring.Records})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 
 	"breakwater/appliance/access"
 	"breakwater/appliance/control"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/settings"
 )
 
@@ -92,9 +93,9 @@ var known = []struct {
 	err         error
 	code, field string
 }{
-	{control.ErrUnreachable, "edge-unreachable", ""},
+	{edgelink.ErrUnreachable, "edge-unreachable", ""},
 	{control.ErrNothingPending, "nothing-pending", ""},
-	{control.ErrNoSession, "no-session", ""},
+	{edgelink.ErrNoSession, "no-session", ""},
 	{control.ErrNoSpace, "no-space", ""},
 	{control.ErrNewer, "newer-store", ""},
 	{access.ErrWrong, "wrong", ""},

@@ -11,6 +11,7 @@ import (
 
 	"breakwater/appliance/access"
 	"breakwater/appliance/control"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/settings"
 	"breakwater/web/tls"
 )
@@ -111,7 +112,7 @@ func ofEdge(err error) *Problem {
 	if _, ok := errors.AsType[*control.NotApplied](err); ok {
 		return Refuse("not-applied", err.Error())
 	}
-	if _, ok := errors.AsType[*control.Refusal](err); ok {
+	if _, ok := errors.AsType[*edgelink.Refusal](err); ok {
 		return Refuse("edge-refused", err.Error())
 	}
 	return nil

@@ -9,7 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"breakwater/appliance/control"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/status"
 )
 
@@ -46,8 +46,8 @@ func (a *API) ListSessions(c echo.Context) error {
 	return nil
 }
 
-func sessionQuery(c echo.Context) (q control.SessionQuery, err error) {
-	q = control.SessionQuery{Service: c.QueryParam("service"), Client: c.QueryParam("client"), Search: strings.TrimSpace(c.QueryParam("search"))}
+func sessionQuery(c echo.Context) (q edgelink.SessionQuery, err error) {
+	q = edgelink.SessionQuery{Service: c.QueryParam("service"), Client: c.QueryParam("client"), Search: strings.TrimSpace(c.QueryParam("search"))}
 	if q.Limit, err = numberParam(c, "limit", 0, maxWindow); err != nil {
 		return q, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"breakwater/appliance/access"
 	"breakwater/appliance/control"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/store"
 	"breakwater/web/caller"
 )
@@ -22,7 +23,7 @@ func TestStreamsEndWithTheirReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings, err := control.New(control.Options{Store: s, Edge: control.NewEdge(t.TempDir() + "/edge.sock")})
+	settings, err := control.New(control.Options{Store: s, Edge: edgelink.New(t.TempDir() + "/edge.sock")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ func TestStreamsEndWithTheirReader(t *testing.T) {
 	if _, err := s.Commit(store.Revision{Author: "anna", Document: []byte(`{"schema":1,"management":{"networks":["192.0.2.0/24"]}}`)}); err != nil {
 		t.Fatal(err)
 	}
-	if a.Control, err = control.New(control.Options{Store: s, Edge: control.NewEdge(t.TempDir() + "/edge.sock")}); err != nil {
+	if a.Control, err = control.New(control.Options{Store: s, Edge: edgelink.New(t.TempDir() + "/edge.sock")}); err != nil {
 		t.Fatal(err)
 	}
 	if a.stillThere(from(anna)) || a.stillThere(from(ci)) || !a.stillThere(from(access.Local())) {

@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"breakwater/appliance/control"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/plan"
 )
 
@@ -26,7 +27,7 @@ func (a *API) Try(c echo.Context) error {
 		return err
 	}
 	trial, err := a.Control.Try(c.Request().Context(), request)
-	if no, ok := errors.AsType[*control.Refusal](err); ok && no.Status == http.StatusUnprocessableEntity {
+	if no, ok := errors.AsType[*edgelink.Refusal](err); ok && no.Status == http.StatusUnprocessableEntity {
 		return invalid("try-refused", "address", sentence(no.Error())) // a target that is not for trying
 	}
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"breakwater/appliance/control"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/status"
 )
 
@@ -160,11 +160,11 @@ func (p *Pages) Connections(c echo.Context) error {
 		view.Services = append(view.Services, service.Name)
 	}
 	w := view.Window
-	view.List, err = p.Control.Sessions(c.Request().Context(), control.SessionQuery{
+	view.List, err = p.Control.Sessions(c.Request().Context(), edgelink.SessionQuery{
 		Limit: connectionsAtOnce, Offset: w.Offset, Service: w.Service, Search: w.Search, Sort: w.Sort, Descending: w.Order == "desc",
 	})
 	switch {
-	case errors.Is(err, control.ErrUnreachable): // every page says so
+	case errors.Is(err, edgelink.ErrUnreachable): // every page says so
 	case err != nil:
 		view.Refused = sentence(err)
 	}
@@ -212,7 +212,7 @@ func (p *Pages) Kick(c echo.Context) error {
 	}
 	here := localPath(c.FormValue("here"))
 	err := p.Control.Kill(c.Request().Context(), id)
-	if errors.Is(err, control.ErrNoSession) {
+	if errors.Is(err, edgelink.ErrNoSession) {
 		return p.back(c, here, "gone")
 	}
 	if err != nil {

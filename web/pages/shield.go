@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"breakwater/appliance/control"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/status"
@@ -152,7 +153,7 @@ func (p *Pages) ban(c echo.Context, typed url.Values, back string) error {
 	if refused, ok := errors.AsType[*control.BanRefused](err); ok {
 		return p.shield(c, http.StatusUnprocessableEntity, f.problem("client", refused.Why))
 	}
-	if err != nil && !errors.Is(err, control.ErrUnreachable) {
+	if err != nil && !errors.Is(err, edgelink.ErrUnreachable) {
 		return err
 	}
 	p.record(c, "ban", prefix.String(), fmt.Sprintf("for %s %s", typed.Get("for"), bounded(typed.Get("reason"))))
@@ -179,7 +180,7 @@ func (p *Pages) RemoveBan(c echo.Context) error {
 	err = p.Control.Unban(c.Request().Context(), prefix)
 	switch {
 	case errors.Is(err, control.ErrNotFound): // over already, or removed by somebody else: as it was wanted
-	case err != nil && !errors.Is(err, control.ErrUnreachable):
+	case err != nil && !errors.Is(err, edgelink.ErrUnreachable):
 		return err
 	default:
 		p.record(c, "unban", prefix.String(), "")

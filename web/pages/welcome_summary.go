@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"breakwater/appliance/control"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/status"
@@ -56,7 +57,7 @@ func (p *Pages) try(ctx context.Context, answered url.Values) reachView {
 		return reachView{Refused: p.text.say("welcome.origin.noport")}
 	}
 	trial, err := p.Control.Try(ctx, request)
-	if errors.Is(err, control.ErrUnreachable) {
+	if errors.Is(err, edgelink.ErrUnreachable) {
 		return reachView{Refused: p.text.say("welcome.origin.noedge")}
 	}
 	if err != nil {

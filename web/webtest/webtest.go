@@ -28,6 +28,7 @@ import (
 	"breakwater/appliance/access"
 	"breakwater/appliance/control"
 	"breakwater/appliance/control/edgetest"
+	"breakwater/appliance/edgelink"
 	"breakwater/appliance/store"
 	"breakwater/web"
 	"breakwater/web/caller"
@@ -67,7 +68,7 @@ func Start(t testing.TB) *Site {
 	certificates, err := webtls.Open(dir, log)
 	must(t, err)
 	edge := edgetest.Start(t)
-	c, err := control.New(control.Options{Store: s, Report: report, Edge: control.NewEdge(edge.Socket), Version: "test", Conditions: certificates.Conditions})
+	c, err := control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(edge.Socket), Version: "test", Conditions: certificates.Conditions})
 	must(t, err)
 	a, err := access.New(access.Options{Store: s, Log: log})
 	must(t, err)

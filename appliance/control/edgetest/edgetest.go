@@ -2,7 +2,7 @@
 // over a real unix socket, a plan that it keeps, and a switch to refuse the next ones.
 //
 //	edge := edgetest.Start(t)
-//	c, err := control.New(control.Options{Store: s, Edge: control.NewEdge(edge.Socket)})
+//	c, err := control.New(control.Options{Store: s, Edge: edgelink.New(edge.Socket)})
 //
 // It treats a plan as the real one does: as a whole or not at all.
 package edgetest

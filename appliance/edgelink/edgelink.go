@@ -1,4 +1,12 @@
-package control
+// Package edgelink is the way from control to the edge process: HTTP over its unix socket, with the types of plan and
+// status as bodies.
+//
+//	link := edgelink.New("/run/breakwater/edge.sock")
+//	err := link.Apply(ctx, plan) // a *Refusal leaves the old plan in force
+//	seen, err := link.Status(ctx)
+//
+// Edge need not run: every call then says ErrUnreachable, and what edge carries goes on.
+package edgelink
 
 import (
 	"bufio"
@@ -53,13 +61,13 @@ func (r *Refusal) Error() string {
 	return r.Title + ": " + r.Detail
 }
 
-// Edge is the way to the edge process: HTTP over its unix socket.
-type Edge struct{ client *http.Client }
+// Link is the way to one edge process. It is safe for concurrent use.
+type Link struct{ client *http.Client }
 
-// NewEdge talks to the edge process that listens on socket. It need not run yet.
-func NewEdge(socket string) *Edge {
+// New talks to the edge process that listens on socket. It need not run yet.
+func New(socket string) *Link {
 	dialer := &net.Dialer{Timeout: askWait}
-	return &Edge{&http.Client{Transport: &http.Transport{
+	return &Link{&http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", socket)
 		},
@@ -69,21 +77,21 @@ func NewEdge(socket string) *Edge {
 }
 
 // Apply makes p the plan in force, as a whole. A *Refusal leaves the old plan in force.
-func (e *Edge) Apply(ctx context.Context, p plan.Plan) error {
+func (l *Link) Apply(ctx context.Context, p plan.Plan) error {
 	body, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("write plan: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, applyWait)
 	defer cancel()
-	return e.call(ctx, http.MethodPut, "/plan", body, nil)
+	return l.call(ctx, http.MethodPut, "/plan", body, nil)
 }
 
 // Status asks what edge observes.
-func (e *Edge) Status(ctx context.Context) (s status.Edge, err error) {
+func (l *Link) Status(ctx context.Context) (s status.Edge, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
-	return s, e.call(ctx, http.MethodGet, "/status", nil, &s)
+	return s, l.call(ctx, http.MethodGet, "/status", nil, &s)
 }
 
 // SessionQuery says which sessions are asked for. The zero value asks for all, the newest first.
@@ -98,10 +106,10 @@ type SessionQuery struct {
 }
 
 // Sessions lists sessions and flows. What cannot be asked for is a *Refusal.
-func (e *Edge) Sessions(ctx context.Context, q SessionQuery) (list status.SessionList, err error) {
+func (l *Link) Sessions(ctx context.Context, q SessionQuery) (list status.SessionList, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
-	return list, e.call(ctx, http.MethodGet, "/sessions?"+q.values().Encode(), nil, &list)
+	return list, l.call(ctx, http.MethodGet, "/sessions?"+q.values().Encode(), nil, &list)
 }
 
 func (q SessionQuery) values() url.Values {
@@ -131,39 +139,39 @@ func (q SessionQuery) values() url.Values {
 }
 
 // SetBans makes bans the whole list of bans in force.
-func (e *Edge) SetBans(ctx context.Context, bans []plan.Ban) error {
+func (l *Link) SetBans(ctx context.Context, bans []plan.Ban) error {
 	body, err := json.Marshal(bans)
 	if err != nil {
 		return fmt.Errorf("write bans: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, applyWait)
 	defer cancel()
-	return e.call(ctx, http.MethodPut, "/bans", body, nil)
+	return l.call(ctx, http.MethodPut, "/bans", body, nil)
 }
 
 // Try makes one connection from the box. What it may not connect to is a *Refusal.
-func (e *Edge) Try(ctx context.Context, t plan.Try) (trial status.Trial, err error) {
+func (l *Link) Try(ctx context.Context, t plan.Try) (trial status.Trial, err error) {
 	body, err := json.Marshal(t)
 	if err != nil {
 		return trial, fmt.Errorf("write trial: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, plan.MaxTryTime+askWait)
 	defer cancel()
-	return trial, e.call(ctx, http.MethodPost, "/try", body, &trial)
+	return trial, l.call(ctx, http.MethodPost, "/try", body, &trial)
 }
 
 // Log is the last records of edge's log, the oldest first.
-func (e *Edge) Log(ctx context.Context) (list []logs.Record, err error) {
+func (l *Link) Log(ctx context.Context) (list []logs.Record, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
-	return list, e.call(ctx, http.MethodGet, "/log", nil, &list)
+	return list, l.call(ctx, http.MethodGet, "/log", nil, &list)
 }
 
 // Kill ends a session or flow.
-func (e *Edge) Kill(ctx context.Context, id status.ID) error {
+func (l *Link) Kill(ctx context.Context, id status.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
-	err := e.call(ctx, http.MethodDelete, "/sessions/"+id.String(), nil, nil)
+	err := l.call(ctx, http.MethodDelete, "/sessions/"+id.String(), nil, nil)
 	if refusal, ok := errors.AsType[*Refusal](err); ok && refusal.Status == http.StatusNotFound {
 		return ErrNoSession
 	}
@@ -171,8 +179,8 @@ func (e *Edge) Kill(ctx context.Context, id status.ID) error {
 }
 
 // Events calls each with every event until ctx ends, each returns an error, or edge closes the stream.
-func (e *Edge) Events(ctx context.Context, each func(status.Event) error) error {
-	response, err := e.do(ctx, http.MethodGet, "/events", nil)
+func (l *Link) Events(ctx context.Context, each func(status.Event) error) error {
+	response, err := l.do(ctx, http.MethodGet, "/events", nil)
 	if err != nil {
 		return err
 	}
@@ -192,8 +200,8 @@ func (e *Edge) Events(ctx context.Context, each func(status.Event) error) error 
 }
 
 // call asks and reads the answer into answer, unless that is nil.
-func (e *Edge) call(ctx context.Context, method, path string, body []byte, answer any) error {
-	response, err := e.do(ctx, method, path, body)
+func (l *Link) call(ctx context.Context, method, path string, body []byte, answer any) error {
+	response, err := l.do(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
@@ -208,13 +216,13 @@ func (e *Edge) call(ctx context.Context, method, path string, body []byte, answe
 }
 
 // do returns a response of the 200s; the caller closes its body.
-func (e *Edge) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+func (l *Link) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, "http://edge"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/json")
-	response, err := e.client.Do(request)
+	response, err := l.client.Do(request)
 	if err != nil {
 		if cause := errors.Unwrap(err); cause != nil {
 			err = cause // without the made-up URL of the socket

@@ -1,4 +1,4 @@
-package control
+package edgelink
 
 import (
 	"context"
@@ -14,10 +14,10 @@ const chunk = 256 << 10
 
 // RawSessions lists sessions and flows as edge wrote them, the JSON of a status.SessionList: all of 50,000 as values
 // would take several times the memory that control needs otherwise.
-func (c *Control) RawSessions(ctx context.Context, q SessionQuery) (net.Buffers, error) {
+func (l *Link) RawSessions(ctx context.Context, q SessionQuery) (net.Buffers, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
-	response, err := c.edge.do(ctx, http.MethodGet, "/sessions?"+q.values().Encode(), nil)
+	response, err := l.do(ctx, http.MethodGet, "/sessions?"+q.values().Encode(), nil)
 	if err != nil {
 		return nil, err
 	}
