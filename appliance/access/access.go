@@ -14,6 +14,7 @@
 // decision that must happen once (a claim, a TOTP step, a recovery code) is made inside one transaction of the store,
 // together with its entry in the audit log. Accounts are also in a plain file beside the store (access.json), so that a
 // store that had to be built again still knows them and cannot be claimed by a stranger; logins and tokens are not.
+// While the store takes nothing (a full disk, a newer version's), logins are kept in memory.
 package access
 
 import (
@@ -49,6 +50,8 @@ type Access struct {
 	tokenAttempts *throttle
 	failures      *failureLog
 
+	memory *memory
+
 	claimed  atomic.Bool // never becomes false again
 	claiming sync.Mutex  // one claim at a time
 	setup    setup
@@ -79,7 +82,7 @@ func New(o Options) (*Access, error) {
 	}
 	a.hasher = newHasher(o.HashesAtOnce)
 	a.attempts, a.tokenAttempts = newThrottle(a.now), newThrottle(a.now)
-	a.failures = newFailureLog(a.now)
+	a.failures, a.memory = newFailureLog(a.now), newMemory()
 	a.secondFactors = newWaiting[string](a.now, 15*time.Minute) // an app may have to be installed first
 	a.registrations, a.passkeyLogins = newWaiting[ceremony](a.now, ceremonyTime), newWaiting[ceremony](a.now, ceremonyTime)
 	accounts, err := a.accounts()

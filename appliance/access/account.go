@@ -109,7 +109,7 @@ func (a *Access) DeleteAccount(by Identity, p Peer, name string) error {
 		if err != nil {
 			return fmt.Errorf("account %q: %w", clean(name, 64), err)
 		}
-		if err := endLogins(tx, &account, Identity{}); err != nil {
+		if err := a.endLogins(tx, &account, Identity{}); err != nil {
 			return err
 		}
 		if err := tx.DeleteAccount(account.Name); err != nil {
@@ -130,7 +130,7 @@ func (a *Access) SetRole(by Identity, p Peer, name string, role Role) error {
 	return a.changeOwn(by, p, name, "role-changed", func(tx *store.AccessTx, account *store.Account) (string, error) {
 		detail := fmt.Sprintf("%s to %s", account.Role, role)
 		account.Role = string(role)
-		return detail, endLogins(tx, account, by)
+		return detail, a.endLogins(tx, account, by)
 	})
 }
 
@@ -149,7 +149,7 @@ func (a *Access) SetPassword(by Identity, p Peer, name, password string) error {
 	}
 	return a.changeOwn(by, p, name, "password-changed", func(tx *store.AccessTx, account *store.Account) (string, error) {
 		account.Password = hash
-		return "", endLogins(tx, account, by)
+		return "", a.endLogins(tx, account, by)
 	})
 }
 
@@ -160,6 +160,8 @@ func (a *Access) changeOwn(by Identity, p Peer, name, action string, change func
 	if !by.is(name) && !by.May(Administer) {
 		return ErrForbidden
 	}
+	a.memory.writing.Lock() // it may store a login that only memory has
+	defer a.memory.writing.Unlock()
 	return a.store.UpdateAccess(func(tx *store.AccessTx) error {
 		account, err := tx.Account(name)
 		if err != nil {

@@ -108,21 +108,19 @@ func (a *Access) NewRecoveryCodes(by Identity, p Peer) ([]string, error) {
 	return codes, nil
 }
 
-// spend uses up the TOTP code or recovery code, if the account has a second factor, and says which it was. It must be
-// called in the transaction that account was read in: that is what makes a code work once.
-func spend(tx *store.AccessTx, account *store.Account, second string, now time.Time) (how string, err error) {
+// spend uses up the TOTP code or recovery code, if the account has a second factor. It must be called in the transaction
+// that account was read in: that is what makes a code work once.
+func spend(account store.Account, action, second string, now time.Time) (entry, error) {
 	left := len(account.Recovery)
-	how, err = useSecond(account, second, now)
-	switch {
-	case err != nil:
-		return "", err
-	case len(account.Recovery) < left:
-		return how, tx.PutAccount(*account) // a used recovery code must not come back with the second copy
+	how, err := useSecond(&account, second, now)
+	if err != nil {
+		return entry{}, err
 	}
-	return how, tx.TouchAccount(*account) // a step is over after 90 seconds anyway
+	// A used recovery code must not come back with the second copy; a step is over after 90 seconds anyway.
+	return entry{account: account, whole: len(account.Recovery) < left, event: event{action, account.Name, how}}, nil
 }
 
-// useSecond changes the account as the code demands.
+// useSecond changes the account as the code demands, and says which one it was.
 func useSecond(account *store.Account, second string, now time.Time) (how string, err error) {
 	if account.TOTP == nil {
 		return "", nil

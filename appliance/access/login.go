@@ -33,13 +33,12 @@ func (a *Access) Login(ctx context.Context, p Peer, name, password, second strin
 		// A name that is not an account's stays out of the log: it may be a password in the wrong field.
 		return Identity{}, "", a.settle(try, p, "login-failed", account.Name, err)
 	}
-	identity, cookie, err := a.enter(p, func(tx *store.AccessTx) (store.Account, event, error) {
-		now, err := unchanged(tx, account)
+	identity, cookie, err := a.enter(p, func(tx *store.AccessTx) (entry, error) {
+		now, err := a.unchanged(tx, account)
 		if err != nil {
-			return now, event{}, err
+			return entry{}, err
 		}
-		how, err := spend(tx, &now, second, a.now())
-		return now, event{"login", name, how}, err
+		return spend(now, "login", second, a.now())
 	})
 	return identity, cookie, a.settle(try, p, "login-failed", name, err)
 }
@@ -80,32 +79,39 @@ func (a *Access) settle(try attempt, p Peer, action, subject string, err error) 
 }
 
 // unchanged is the account as it is now. ErrWrong: it is not any more what it was when its password was checked.
-func unchanged(tx *store.AccessTx, checked store.Account) (store.Account, error) {
+func (a *Access) unchanged(tx *store.AccessTx, checked store.Account) (store.Account, error) {
 	account, err := tx.AccountByID(checked.ID)
 	if err == nil && account.Epoch != checked.Epoch {
 		err = ErrWrong
 	}
+	a.memory.lastStep(&account)
 	return account, orWrong(err)
 }
 
-// enter makes a login, with everything that goes with it, in one transaction. Check returns the account, which is there
-// by then, and what the audit log is told; its error ends it.
-func (a *Access) enter(p Peer, check func(*store.AccessTx) (store.Account, event, error)) (identity Identity, cookie string, err error) {
-	cookie = newSecret()
+// entry is what letting somebody in changes.
+type entry struct {
+	account store.Account
+	whole   bool // the account counts only in both of its copies: it is new, or a recovery code was used
+	event   event
+	login   store.Login
+	old     store.Sum // of the login that this one replaces; zero: none
+}
+
+// enter makes a login, with everything that goes with it, in one transaction. Check returns the entry without the login;
+// its error ends it.
+func (a *Access) enter(p Peer, check func(*store.AccessTx) (entry, error)) (Identity, string, error) {
+	cookie := newSecret()
 	now := a.now().UTC()
 	login := store.Login{
 		Sum: store.SumOf(cookie), ID: newID(), Created: now, LastSeen: now, Proved: now,
 		Addr: p.Addr.Unmap(), Agent: clean(p.Agent, maxAgent),
 	}
-	err = a.store.UpdateAccess(func(tx *store.AccessTx) error {
-		account, e, err := check(tx)
-		if err != nil {
-			return err
-		}
-		account.LastLogin = now
-		login.Account, login.Epoch = account.ID, account.Epoch
-		identity = identityOf(account, login)
-		return errors.Join(tx.TouchAccount(account), makeRoom(tx, now), tx.PutLogin(login), a.record(tx, identity, p, e))
+	identity, err := a.letIn(p, func(tx *store.AccessTx) (entry, error) {
+		e, err := check(tx)
+		e.account.LastLogin = now
+		e.login = login
+		e.login.Account, e.login.Epoch = e.account.ID, e.account.Epoch
+		return e, err
 	})
 	if err != nil {
 		return Identity{}, "", err
@@ -113,15 +119,49 @@ func (a *Access) enter(p Peer, check func(*store.AccessTx) (store.Account, event
 	return identity, cookie, nil
 }
 
+// letIn stores the entry that check returns, or keeps it in memory when the store takes nothing now. Check may be called
+// twice.
+func (a *Access) letIn(p Peer, check func(*store.AccessTx) (entry, error)) (who Identity, err error) {
+	now := a.now().UTC()
+	err = a.writeLogin(func(tx *store.AccessTx) (store.Sum, error) {
+		e, err := check(tx)
+		if err != nil {
+			return e.old, err
+		}
+		who = identityOf(e.account, e.login)
+		return e.old, errors.Join(e.putAccount(tx), deleteLogin(tx, e.old), a.makeRoom(tx, now), tx.PutLogin(e.login), a.record(tx, who, p, e.event))
+	}, func(tx *store.AccessTx, why error) error {
+		e, err := check(tx)
+		if err != nil {
+			return err
+		}
+		if e.whole {
+			return why
+		}
+		who = identityOf(e.account, e.login)
+		a.memory.keep(e, now)
+		a.tellLog(who, p, e.event, why)
+		return nil
+	})
+	return who, err
+}
+
+func (e entry) putAccount(tx *store.AccessTx) error {
+	if e.whole {
+		return tx.PutAccount(e.account)
+	}
+	return tx.TouchAccount(e.account)
+}
+
 // makeRoom forgets logins that are over and, when there are still too many, those that were not seen for longest.
-func makeRoom(tx *store.AccessTx, now time.Time) error {
+func (a *Access) makeRoom(tx *store.AccessTx, now time.Time) error {
 	logins, err := tx.Logins()
 	if err != nil {
 		return err
 	}
 	slices.SortFunc(logins, func(x, y store.Login) int { return x.LastSeen.Compare(y.LastSeen) })
 	logins = slices.DeleteFunc(logins, func(l store.Login) bool {
-		if alive(l, now) {
+		if alive(l, now) && !a.memory.isOver(l.Sum) {
 			return false
 		}
 		err = cmp.Or(err, tx.DeleteLogin(l.Sum))
@@ -131,6 +171,14 @@ func makeRoom(tx *store.AccessTx, now time.Time) error {
 		err = cmp.Or(err, tx.DeleteLogin(l.Sum))
 	}
 	return err
+}
+
+// deleteLogin forgets a login that the store may have, or that only memory has.
+func deleteLogin(tx *store.AccessTx, sum store.Sum) error {
+	if err := tx.DeleteLogin(sum); !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
 }
 
 // alive tells whether a login is inside its times. What was written under a clock far ahead of this one is over: the
@@ -154,7 +202,7 @@ func (a *Access) ByCookie(secret string, p Peer) (Identity, error) {
 	var account store.Account
 	now := a.now().UTC()
 	err := a.store.ViewAccess(func(tx *store.AccessTx) (err error) {
-		login, account, err = current(tx, store.SumOf(secret), now)
+		login, account, err = a.current(tx, store.SumOf(secret), now)
 		return err
 	})
 	if err != nil {
@@ -167,8 +215,8 @@ func (a *Access) ByCookie(secret string, p Peer) (Identity, error) {
 }
 
 // current is a login that is not over, with its account.
-func current(tx *store.AccessTx, sum store.Sum, now time.Time) (store.Login, store.Account, error) {
-	login, err := tx.Login(sum)
+func (a *Access) current(tx *store.AccessTx, sum store.Sum, now time.Time) (store.Login, store.Account, error) {
+	login, err := a.login(tx, sum)
 	if err != nil {
 		return login, store.Account{}, err
 	}
@@ -179,19 +227,29 @@ func current(tx *store.AccessTx, sum store.Sum, now time.Time) (store.Login, sto
 	return login, account, err
 }
 
-// touch notes that a login was seen.
+// touch notes that a login was seen. One in memory is stored at last, when that is possible again.
 func (a *Access) touch(sum store.Sum, p Peer, now time.Time) {
-	a.note("login", func(tx *store.AccessTx) error {
-		login, _, err := current(tx, sum, now)
-		if err != nil {
-			return err
-		}
-		if !due(login.LastSeen, now) {
-			return errNoted
+	seen := func(tx *store.AccessTx) (store.Login, error) {
+		login, _, err := a.current(tx, sum, now)
+		if err == nil && !due(login.LastSeen, now) {
+			err = errNoted
 		}
 		login.LastSeen, login.Addr = now, p.Addr.Unmap()
-		return tx.PutLogin(login)
-	})
+		return login, err
+	}
+	a.noted("login", a.writeLogin(func(tx *store.AccessTx) (store.Sum, error) {
+		login, err := seen(tx)
+		if err != nil {
+			return sum, err
+		}
+		return sum, tx.PutLogin(login)
+	}, func(tx *store.AccessTx, _ error) error {
+		login, err := seen(tx)
+		if err == nil {
+			a.memory.touch(login)
+		}
+		return err
+	}))
 }
 
 // due tells whether the time of a use is to be written.
@@ -203,17 +261,15 @@ func due(last, now time.Time) bool {
 // errNoted ends a transaction in which there is nothing to write: another call of the same page was faster.
 var errNoted = errors.New("noted already")
 
-// note writes that something was used. A disk that is full must not keep anybody out, so it only logs.
-func (a *Access) note(what string, fn func(*store.AccessTx) error) {
-	err := a.store.UpdateAccess(fn)
-	for _, fine := range []error{errNoted, ErrNotFound, ErrNewer} {
+// noted is told what came of writing that something was used. A store that takes nothing must not keep anybody out, so
+// it only logs.
+func (a *Access) noted(what string, err error) {
+	for _, fine := range []error{nil, errNoted, ErrNotFound, ErrNewer} {
 		if errors.Is(err, fine) {
 			return
 		}
 	}
-	if err != nil {
-		a.log.Warn("note the last use", "of", what, "err", err)
-	}
+	a.log.Warn("note the last use", "of", what, "err", err)
 }
 
 // Prove asks a login for its password, and second factor, again. It returns a new cookie, which replaces the old one at
@@ -231,16 +287,16 @@ func (a *Access) Prove(ctx context.Context, by Identity, p Peer, password, secon
 		return "", a.settle(try, p, "prove-failed", by.Name, err)
 	}
 	cookie := newSecret()
-	err = a.store.UpdateAccess(func(tx *store.AccessTx) error {
-		now, err := unchanged(tx, account)
+	_, err = a.letIn(p, func(tx *store.AccessTx) (entry, error) {
+		now, err := a.unchanged(tx, account)
 		if err != nil {
-			return err
+			return entry{}, err
 		}
-		how, err := spend(tx, &now, second, a.now())
+		e, err := spend(now, "prove", second, a.now())
 		if err != nil {
-			return err
+			return entry{}, err
 		}
-		return errors.Join(a.renew(tx, by, now.ID, cookie), a.record(tx, by, p, event{"prove", by.Name, how}))
+		return e, a.renew(tx, &e, by, cookie)
 	})
 	if err = a.settle(try, p, "prove-failed", by.Name, err); err != nil {
 		return "", err
@@ -249,26 +305,26 @@ func (a *Access) Prove(ctx context.Context, by Identity, p Peer, password, secon
 }
 
 // renew gives a login that was just proved another cookie.
-func (a *Access) renew(tx *store.AccessTx, by Identity, account, cookie string) error {
-	login, err := loginByID(tx, by.LoginID)
+func (a *Access) renew(tx *store.AccessTx, e *entry, by Identity, cookie string) error {
+	login, err := a.loginByID(tx, by.LoginID)
 	if err != nil {
 		return err
 	}
 	now := a.now().UTC()
-	login, owner, err := current(tx, login.Sum, now)
+	login, owner, err := a.current(tx, login.Sum, now)
 	if err != nil {
 		return err
 	}
-	if owner.ID != account {
+	if owner.ID != e.account.ID {
 		return ErrNotFound
 	}
-	old := login.Sum
-	login.Sum, login.Proved, login.LastSeen = store.SumOf(cookie), now, now
-	return errors.Join(tx.DeleteLogin(old), tx.PutLogin(login))
+	e.old, e.login = login.Sum, login
+	e.login.Sum, e.login.Proved, e.login.LastSeen = store.SumOf(cookie), now, now
+	return nil
 }
 
-func loginByID(tx *store.AccessTx, id string) (store.Login, error) {
-	logins, err := tx.Logins()
+func (a *Access) loginByID(tx *store.AccessTx, id string) (store.Login, error) {
+	logins, err := a.logins(tx)
 	if err != nil {
 		return store.Login{}, err
 	}
@@ -284,12 +340,9 @@ func (a *Access) Logout(i Identity) error {
 	if i.Way != ByLogin {
 		return ErrNoLogin
 	}
-	err := a.store.UpdateAccess(func(tx *store.AccessTx) error {
-		login, err := loginByID(tx, i.LoginID)
-		if err != nil {
-			return err
-		}
-		return errors.Join(tx.DeleteLogin(login.Sum), a.record(tx, i, Peer{Addr: login.Addr}, event{"logout", i.Name, ""}))
+	err := a.end(i, func(tx *store.AccessTx) (store.Login, Peer, event, error) {
+		login, err := a.loginByID(tx, i.LoginID)
+		return login, Peer{Addr: login.Addr}, event{"logout", i.Name, ""}, err
 	})
 	if errors.Is(err, ErrNotFound) {
 		return nil

@@ -183,9 +183,9 @@ func TestALoginIsTouchedOnceAMinute(t *testing.T) {
 
 func TestTheLoginsAreBounded(t *testing.T) {
 	b, anna, _ := claimed(t)
-	account := func(tx *store.AccessTx) (store.Account, event, error) {
+	account := func(tx *store.AccessTx) (entry, error) {
 		account, err := tx.Account("anna")
-		return account, event{"login", "anna", ""}, err
+		return entry{account: account, event: event{"login", "anna", ""}}, err
 	}
 	must(t, b.store.UpdateAccess(func(tx *store.AccessTx) error {
 		owner, err := tx.Account("anna")
@@ -264,9 +264,9 @@ func TestALoginThatWasCheckedBeforeTheChangeIsRefused(t *testing.T) {
 	account, err := b.checkPassword(t.Context(), "anna", goodPassword, "")
 	must(t, err)
 	must(t, b.SetPassword(anna, peer(0), "anna", otherPassword))
-	_, _, err = b.enter(peer(1), func(tx *store.AccessTx) (store.Account, event, error) {
-		now, err := unchanged(tx, account)
-		return now, event{}, err
+	_, _, err = b.enter(peer(1), func(tx *store.AccessTx) (entry, error) {
+		now, err := b.unchanged(tx, account)
+		return entry{account: now}, err
 	})
 	if !errors.Is(err, ErrWrong) {
 		t.Errorf("got %v, want ErrWrong", err)

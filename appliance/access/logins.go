@@ -33,7 +33,7 @@ func (a *Access) Logins() ([]LoginInfo, error) {
 		for _, account := range accounts {
 			byID[account.ID] = account
 		}
-		logins, err := tx.Logins()
+		logins, err := a.logins(tx)
 		for _, l := range logins {
 			if account, known := byID[l.Account]; known && account.Epoch == l.Epoch && alive(l, now) {
 				list = append(list, LoginInfo{l.ID, account.Name, l.Created, l.LastSeen, l.Proved, l.Addr, l.Agent})
@@ -47,33 +47,51 @@ func (a *Access) Logins() ([]LoginInfo, error) {
 
 // Revoke ends a login. Those of other accounts need the permission Administer.
 func (a *Access) Revoke(by Identity, p Peer, id string) error {
-	return a.store.UpdateAccess(func(tx *store.AccessTx) error {
-		login, err := loginByID(tx, id)
+	return a.end(by, func(tx *store.AccessTx) (store.Login, Peer, event, error) {
+		login, err := a.loginByID(tx, id)
 		if err != nil {
-			return err
+			return login, p, event{}, err
 		}
 		account, err := tx.AccountByID(login.Account)
+		if err == nil && !by.is(account.Name) && !by.May(Administer) {
+			err = ErrForbidden
+		}
+		return login, p, event{"login-revoked", account.Name, id}, err
+	})
+}
+
+// end ends the login that find returns, with the peer and the event for the audit log. When the store takes nothing now,
+// a login that it has is over until a restart, after which it is over 30 minutes after it was last seen.
+func (a *Access) end(by Identity, find func(*store.AccessTx) (store.Login, Peer, event, error)) error {
+	now := a.now()
+	return a.writeLogin(func(tx *store.AccessTx) (store.Sum, error) {
+		login, p, e, err := find(tx)
+		if err != nil {
+			return login.Sum, err
+		}
+		return login.Sum, errors.Join(deleteLogin(tx, login.Sum), a.record(tx, by, p, e))
+	}, func(tx *store.AccessTx, why error) error {
+		login, p, e, err := find(tx)
 		if err != nil {
 			return err
 		}
-		if !by.is(account.Name) && !by.May(Administer) {
-			return ErrForbidden
-		}
-		return errors.Join(tx.DeleteLogin(login.Sum), a.record(tx, by, p, event{"login-revoked", account.Name, id}))
+		a.memory.end(login.Sum, now)
+		a.tellLog(by, p, e, why)
+		return nil
 	})
 }
 
 // RevokeAll ends all logins of an account, except the one that asks.
 func (a *Access) RevokeAll(by Identity, p Peer, account string) error {
 	return a.changeOwn(by, p, account, "logins-revoked", func(tx *store.AccessTx, account *store.Account) (string, error) {
-		return "", endLogins(tx, account, by)
+		return "", a.endLogins(tx, account, by)
 	})
 }
 
 // endLogins ends all logins of an account, also those that are just being made, except the one of by.
-func endLogins(tx *store.AccessTx, account *store.Account, by Identity) error {
+func (a *Access) endLogins(tx *store.AccessTx, account *store.Account, by Identity) error {
 	account.Epoch++
-	logins, err := tx.Logins()
+	logins, err := a.logins(tx)
 	if err != nil {
 		return err
 	}
@@ -85,7 +103,7 @@ func endLogins(tx *store.AccessTx, account *store.Account, by Identity) error {
 			l.Epoch = account.Epoch
 			err = tx.PutLogin(l)
 		default:
-			err = tx.DeleteLogin(l.Sum)
+			err = deleteLogin(tx, l.Sum)
 		}
 		if err != nil {
 			return err

@@ -208,16 +208,13 @@ func (a *Access) PasskeyLoginFinish(_ context.Context, p Peer, id string, respon
 	if err != nil {
 		return Identity{}, "", a.settle(try, p, "passkey-failed", account.Name, err)
 	}
-	identity, cookie, err := a.enter(p, func(tx *store.AccessTx) (store.Account, event, error) {
-		now, err := unchanged(tx, account)
+	identity, cookie, err := a.enter(p, func(tx *store.AccessTx) (entry, error) {
+		now, err := a.unchanged(tx, account)
 		if err != nil {
-			return now, event{}, err
+			return entry{}, err
 		}
 		how, err := usePasskey(&now, key, a.now())
-		if err != nil {
-			return now, event{}, err
-		}
-		return now, event{"login", now.Name, how}, nil
+		return entry{account: now, event: event{"login", now.Name, how}}, err
 	})
 	return identity, cookie, a.settle(try, p, "passkey-failed", account.Name, err)
 }

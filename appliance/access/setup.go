@@ -75,11 +75,11 @@ func (a *Access) Claim(ctx context.Context, p Peer, code, name, password string)
 	if err != nil {
 		return Identity{}, "", err
 	}
-	identity, cookie, err := a.enter(p, func(tx *store.AccessTx) (store.Account, event, error) {
+	identity, cookie, err := a.enter(p, func(tx *store.AccessTx) (entry, error) {
 		if there, err := tx.Accounts(); err != nil || len(there) > 0 {
-			return account, event{}, cmp.Or(err, ErrClaimed)
+			return entry{}, cmp.Or(err, ErrClaimed)
 		}
-		return account, event{"claim", account.Name, ""}, tx.PutAccount(account)
+		return entry{account: account, whole: true, event: event{"claim", account.Name, ""}}, nil
 	})
 	if err == nil || errors.Is(err, ErrClaimed) {
 		a.claimed.Store(true)

@@ -178,7 +178,7 @@ func usable(t store.Token, from netip.Addr, now time.Time) bool {
 
 // touchToken notes that a token was used.
 func (a *Access) touchToken(sum store.Sum, now time.Time) {
-	a.note("token", func(tx *store.AccessTx) error {
+	a.noted("token", a.store.UpdateAccess(func(tx *store.AccessTx) error {
 		t, err := tx.Token(sum)
 		if err != nil {
 			return err
@@ -188,7 +188,7 @@ func (a *Access) touchToken(sum store.Sum, now time.Time) {
 		}
 		t.LastUsed = now
 		return tx.PutToken(t)
-	})
+	}))
 }
 
 // newTokenSecret is bw_, 43 characters for 256 random bits, 6 for their checksum.
