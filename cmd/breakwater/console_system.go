@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,19 +13,49 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode/utf16"
 
 	"golang.org/x/sys/unix"
 )
 
-// system is what runs: the version of the image and the slot that it was started from. Empty: not an image.
-type system struct{ version, slot string }
+// system is what runs: the version of the image and the slot that it was started from. Empty: not an image. failed are
+// the versions that were given up.
+type system struct {
+	version, slot string
+	failed        []string
+}
 
 func readSystem(root string) system {
 	release, err := os.ReadFile(filepath.Join(root, "etc/os-release"))
 	if err != nil {
 		return system{}
 	}
-	return system{imageVersion(release), slot(root)}
+	return system{imageVersion(release), slot(root), failedVersions(filepath.Join(root, loaderEntries))}
+}
+
+// loaderEntries is what systemd-boot found to start, as the EFI variable that it leaves (systemd's Boot Loader Interface).
+const loaderEntries = "sys/firmware/efi/efivars/LoaderEntries-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+
+// failedVersions are those whose tries are used up: breakwater_VERSION+0-3.efi. The file is four bytes of attributes, and
+// names in UTF-16, each with a zero behind it.
+func failedVersions(file string) []string {
+	content, err := os.ReadFile(file)
+	if err != nil || len(content) < 4 {
+		return nil // not started by systemd-boot
+	}
+	content = content[4:]
+	letters := make([]uint16, len(content)/2)
+	for i := range letters {
+		letters[i] = binary.LittleEndian.Uint16(content[2*i:])
+	}
+	var list []string
+	for name := range strings.SplitSeq(string(utf16.Decode(letters)), "\x00") {
+		version, tries, _ := strings.Cut(strings.TrimPrefix(name, "breakwater_"), "+")
+		if strings.HasPrefix(tries, "0-") {
+			list = append(list, version)
+		}
+	}
+	return list
 }
 
 // imageVersion is IMAGE_VERSION of os-release(5).

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -49,15 +51,18 @@ in words     one two
 		s    screen
 		want string
 	}{
-		{"control is not up", screen{system: system{"7", "A"}, ports: ports, trouble: errors.New("no\x1b[2J answer")},
+		{"control is not up", screen{system: system{version: "7", slot: "A"}, ports: ports, trouble: errors.New("no\x1b[2J answer")},
 			"Breakwater 7, slot A\n\nSTARTING  The web page is not up yet: no [2J answer\n" + network},
-		{"unclaimed", screen{system: system{"7", "B"}, ports: ports, status: empty, setup: api.Setup{Code: "ABCD-EFGH"}, certificates: certificates},
+		{"unclaimed", screen{system: system{version: "7", slot: "B"}, ports: ports, status: empty, setup: api.Setup{Code: "ABCD-EFGH"}, certificates: certificates},
 			"Breakwater 7, slot B\n\nREADY  The data plane does not answer. Settings are at revision 0.\n" + way + "Setup code   ABCD-EFGH\n" + network},
 		{"code used up, no image", screen{ports: ports, status: empty, certificates: certificates},
 			"Breakwater v1\n\nREADY  The data plane does not answer. Settings are at revision 0.\n" + way +
 				"Setup code   used up by wrong tries; start the box again for a new one\n" + network},
 		{"in force", screen{ports: ports[:0:0], setup: api.Setup{Claimed: true}, status: control.Status{Version: "v1", Revision: 3, InForce: true, Edge: &status.Edge{Started: time.Now()}}},
 			"Breakwater v1\n\nREADY  Revision 3 is in force.\n\nWeb page     no network port has an address yet\n\nNetwork      no port was found\n"},
+		{"went back", screen{system: system{version: "7", slot: "A", failed: []string{"8"}}, setup: api.Setup{Claimed: true}, status: control.Status{Revision: 3, InForce: true}},
+			"Breakwater 7, slot A\n\nVersion 8 was started and never found healthy. It was given up for this one.\n\n" +
+				"READY  Revision 3 is in force.\n\nWeb page     no network port has an address yet\n\nNetwork      no port was found\n"},
 		{"claimed, with a condition and no ports", screen{setup: api.Setup{Claimed: true}, status: control.Status{Version: "v1",
 			Conditions: []health.Condition{{Severity: health.Warning, Title: "Slow", Subject: "games-1", Detail: "Look."}}}},
 			"Breakwater v1\n\nREADY  The data plane does not answer. Settings are at revision 0.\n\n" +
@@ -99,6 +104,36 @@ func TestImageVersion(t *testing.T) {
 	}
 	if got := imageVersion([]byte("ID=debian\n")); got != "" {
 		t.Errorf("without a version: got %q, want none", got)
+	}
+}
+
+func TestFailedVersions(t *testing.T) {
+	tests := []struct {
+		name, entries string
+		want          []string
+	}{
+		{"one that never was on trial", "breakwater_7.efi\x00auto-reboot-to-firmware-setup\x00", nil},
+		{"on trial", "breakwater_8+2-1.efi\x00breakwater_7.efi\x00", nil},
+		{"given up", "breakwater_7.efi\x00breakwater_8+0-3.efi\x00", []string{"8"}},
+		{"cut short", "breakwater_8+0", nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			content := []byte{6, 0, 0, 0}
+			for _, letter := range utf16.Encode([]rune(test.entries)) {
+				content = binary.LittleEndian.AppendUint16(content, letter)
+			}
+			file := filepath.Join(t.TempDir(), "LoaderEntries")
+			if err := os.WriteFile(file, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, failedVersions(file)); diff != "" {
+				t.Errorf("versions (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if got := failedVersions(filepath.Join(t.TempDir(), "none")); got != nil {
+		t.Errorf("without the variable: got %q, want none", got)
 	}
 }
 

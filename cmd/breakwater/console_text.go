@@ -26,6 +26,9 @@ func (s screen) title() string {
 	if s.system.slot != "" {
 		t += ", slot " + s.system.slot
 	}
+	if len(s.system.failed) > 0 {
+		t += fmt.Sprintf("\n\nVersion %s was started and never found healthy. It was given up for this one.", clean(strings.Join(s.system.failed, ", ")))
+	}
 	return t
 }
 

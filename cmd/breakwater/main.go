@@ -58,6 +58,7 @@ type commands struct {
 	LabOrigin labOriginCmd `cmd:"" hidden:"" help:"Answer on every port with what arrived; the lab runs this."`
 
 	CheckStore checkStoreCmd `cmd:"" hidden:"" help:"Check the file of the store; control runs this."`
+	Healthy    healthyCmd    `cmd:"" hidden:"" help:"Tell whether this box works, for the trial of a new version."`
 }
 
 // errUsage is a command line that cannot be understood.
