@@ -48,6 +48,7 @@ type Access struct {
 	hasher        *hasher
 	attempts      *throttle // at passwords, codes and passkeys
 	tokenAttempts *throttle
+	guesses       *guesses // at second factors
 	failures      *failureLog
 
 	memory *memory
@@ -82,6 +83,7 @@ func New(o Options) (*Access, error) {
 	}
 	a.hasher = newHasher(o.HashesAtOnce)
 	a.attempts, a.tokenAttempts = newThrottle(a.now), newThrottle(a.now)
+	a.guesses = newGuesses(a.now)
 	a.failures, a.memory = newFailureLog(a.now), newMemory()
 	a.secondFactors = newWaiting[string](a.now, 15*time.Minute) // an app may have to be installed first
 	a.registrations, a.passkeyLogins = newWaiting[ceremony](a.now, ceremonyTime), newWaiting[ceremony](a.now, ceremonyTime)

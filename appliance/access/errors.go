@@ -33,9 +33,15 @@ var (
 )
 
 // Throttled is an attempt that was not looked at, because too many came before it.
-type Throttled struct{ After time.Duration } // when to try again
+type Throttled struct {
+	After time.Duration // when to try again
+	Codes bool          // wrong codes after a right password, from wherever; else the peer's attempts
+}
 
 func (e *Throttled) Error() string {
+	if e.Codes {
+		return fmt.Sprintf("too many wrong codes were given for this account; log in with a passkey, or try again in %s", e.After.Round(time.Second))
+	}
 	return fmt.Sprintf("too many attempts came from here; try again in %s", e.After.Round(time.Second))
 }
 

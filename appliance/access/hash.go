@@ -53,7 +53,7 @@ func (h *hasher) enter(ctx context.Context) error {
 	select {
 	case h.inside <- struct{}{}:
 	default:
-		return &Throttled{busyWait}
+		return &Throttled{After: busyWait}
 	}
 	select {
 	case h.running <- struct{}{}:

@@ -21,7 +21,7 @@ const (
 
 // Login gives a browser a cookie. Second is a TOTP code or a recovery code, empty when the account has no second factor
 // or when it is not known yet: then the error is ErrSecondFactor, which tells that the password was right. All other
-// wrong things are ErrWrong, after the same time; *Throttled was not looked at.
+// wrong things are ErrWrong, after the same time; *Throttled was not looked at, or not its second factor.
 func (a *Access) Login(ctx context.Context, p Peer, name, password, second string) (Identity, string, error) {
 	name = fold(name)
 	try, err := a.attempts.admit(p.Addr, name)
@@ -33,14 +33,34 @@ func (a *Access) Login(ctx context.Context, p Peer, name, password, second strin
 		// A name that is not an account's stays out of the log: it may be a password in the wrong field.
 		return Identity{}, "", a.settle(try, p, "login-failed", account.Name, err)
 	}
-	identity, cookie, err := a.enter(p, func(tx *store.AccessTx) (entry, error) {
-		now, err := a.unchanged(tx, account)
-		if err != nil {
-			return entry{}, err
-		}
-		return spend(now, "login", second, a.now())
+	var identity Identity
+	var cookie string
+	err = a.guess(account, account.ID, func() error {
+		identity, cookie, err = a.enter(p, func(tx *store.AccessTx) (entry, error) {
+			now, err := a.unchanged(tx, account)
+			if err != nil {
+				return entry{}, err
+			}
+			return spend(now, "login", second, a.now())
+		})
+		return err
 	})
 	return identity, cookie, a.settle(try, p, "login-failed", name, err)
+}
+
+// guess lets the second factor of an account be looked at, and counts it for key when it is wrong.
+func (a *Access) guess(account store.Account, key string, look func() error) error {
+	if account.TOTP == nil {
+		return look()
+	}
+	if err := a.guesses.admit(key); err != nil {
+		return err
+	}
+	err := look()
+	if !errors.Is(err, ErrWrong) {
+		a.guesses.right(key)
+	}
+	return err
 }
 
 // checkPassword finds the account with this name and password. Second only tells whether a code was given at all.
@@ -287,16 +307,21 @@ func (a *Access) Prove(ctx context.Context, by Identity, p Peer, password, secon
 		return "", a.settle(try, p, "prove-failed", by.Name, err)
 	}
 	cookie := newSecret()
-	_, err = a.letIn(p, func(tx *store.AccessTx) (entry, error) {
-		now, err := a.unchanged(tx, account)
-		if err != nil {
-			return entry{}, err
-		}
-		e, err := spend(now, "prove", second, a.now())
-		if err != nil {
-			return entry{}, err
-		}
-		return e, a.renew(tx, &e, by, cookie)
+	// Not for the account: who knows only the password must not be able to keep those out who are logged in.
+	err = a.guess(account, by.LoginID, func() error {
+		_, err := a.letIn(p, func(tx *store.AccessTx) (entry, error) {
+			now, err := a.unchanged(tx, account)
+			if err != nil {
+				return entry{}, err
+			}
+			e, err := spend(now, "prove", second, a.now())
+			if err != nil {
+				return entry{}, err
+			}
+			err = a.renew(tx, &e, by, cookie)
+			return e, err
+		})
+		return err
 	})
 	if err = a.settle(try, p, "prove-failed", by.Name, err); err != nil {
 		return "", err

@@ -66,7 +66,7 @@ func (t *throttle) admit(addr netip.Addr, account string) (attempt, error) {
 		wait = max(wait, f.wait(now))
 	}
 	if wait > 0 {
-		return attempt{}, &Throttled{wait}
+		return attempt{}, &Throttled{After: wait}
 	}
 	for _, key := range keys {
 		f := t.seen[key]
