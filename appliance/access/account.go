@@ -49,8 +49,9 @@ func (a *Access) Accounts() ([]Account, error) {
 	return list, nil
 }
 
-// newAccount checks what a person typed and makes an account of it, which is not stored yet.
-func (a *Access) newAccount(ctx context.Context, name string, role Role, password string) (store.Account, error) {
+// newAccount checks what a person typed and makes an account of it, which is not stored yet. Places are those of the
+// hasher.
+func (a *Access) newAccount(ctx context.Context, places chan struct{}, name string, role Role, password string) (store.Account, error) {
 	name, err := accountName(name)
 	if err != nil {
 		return store.Account{}, err
@@ -61,7 +62,7 @@ func (a *Access) newAccount(ctx context.Context, name string, role Role, passwor
 	if err := judge(password, name); err != nil {
 		return store.Account{}, err
 	}
-	hash, err := a.hasher.hash(ctx, password)
+	hash, err := a.hasher.hash(ctx, places, password)
 	if err != nil {
 		return store.Account{}, err
 	}
@@ -73,7 +74,7 @@ func (a *Access) CreateAccount(by Identity, p Peer, name string, role Role, pass
 	if !by.May(Administer) {
 		return ErrForbidden
 	}
-	account, err := a.newAccount(context.Background(), name, role, password)
+	account, err := a.newAccount(context.Background(), a.hasher.known, name, role, password)
 	if err != nil {
 		return err
 	}
@@ -143,7 +144,7 @@ func (a *Access) SetPassword(by Identity, p Peer, name, password string) error {
 	if err := judge(password, name); err != nil {
 		return err
 	}
-	hash, err := a.hasher.hash(context.Background(), password)
+	hash, err := a.hasher.hash(context.Background(), a.hasher.known, password)
 	if err != nil {
 		return err
 	}

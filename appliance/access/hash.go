@@ -26,8 +26,10 @@ const (
 	// maxMemory, maxTime and maxThreads bound what a stored hash may ask for.
 	maxMemory, maxTime, maxThreads = 256 * 1024, 16, 16
 
-	// hashQueue is how many may wait for a hash to begin; one takes about 20 ms.
-	hashQueue = 16
+	// hashQueue is how many strangers may wait for a hash to begin, and knownQueue how many who are signed in; one takes
+	// about 20 ms.
+	hashQueue  = 16
+	knownQueue = 4
 	// busyWait is what those beyond are told to wait.
 	busyWait = 2 * time.Second
 )
@@ -36,11 +38,16 @@ const (
 type hasher struct {
 	memory  uint32 // KiB of a new hash
 	running chan struct{}
-	inside  chan struct{} // running or waiting
+
+	// Places, running or waiting. Those who are signed in have their own: strangers can take all of theirs.
+	strangers, known chan struct{}
 }
 
 func newHasher(atOnce int) *hasher {
-	return &hasher{memory: argonMemory, running: make(chan struct{}, atOnce), inside: make(chan struct{}, atOnce+hashQueue)}
+	return &hasher{
+		memory: argonMemory, running: make(chan struct{}, atOnce),
+		strangers: make(chan struct{}, atOnce+hashQueue), known: make(chan struct{}, knownQueue),
+	}
 }
 
 // blank is a hash that is yet to be computed.
@@ -48,10 +55,11 @@ func (h *hasher) blank() phc {
 	return phc{memory: h.memory, time: argonTime, threads: argonThreads, salt: newRandom(argonSalt), key: make([]byte, argonKey)}
 }
 
-// enter waits for a place; leave must be called when there is no error.
-func (h *hasher) enter(ctx context.Context) error {
+// enter takes one of the places, strangers or known, and waits until its hash can begin; leave must be called when there
+// is no error.
+func (h *hasher) enter(ctx context.Context, places chan struct{}) error {
 	select {
-	case h.inside <- struct{}{}:
+	case places <- struct{}{}:
 	default:
 		return &Throttled{After: busyWait}
 	}
@@ -59,14 +67,14 @@ func (h *hasher) enter(ctx context.Context) error {
 	case h.running <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		<-h.inside
+		<-places
 		return fmt.Errorf("wait for the password check: %w", ctx.Err())
 	}
 }
 
-func (h *hasher) leave() {
+func (h *hasher) leave(places chan struct{}) {
 	<-h.running
-	<-h.inside
+	<-places
 }
 
 // compute hashes and gives the memory back at once. The collector would let the blocks of several hashes pile up before
@@ -80,26 +88,26 @@ func (h *hasher) compute(p phc, password string) []byte {
 }
 
 // hash makes a new hash in the PHC format, $argon2id$v=19$m=19456,t=2,p=1$SALT$KEY.
-func (h *hasher) hash(ctx context.Context, password string) (store.Secret, error) {
-	if err := h.enter(ctx); err != nil {
+func (h *hasher) hash(ctx context.Context, places chan struct{}, password string) (store.Secret, error) {
+	if err := h.enter(ctx, places); err != nil {
 		return "", err
 	}
-	defer h.leave()
+	defer h.leave(places)
 	p := h.blank()
 	p.key = h.compute(p, password)
 	return store.Secret(p.String()), nil
 }
 
 // fits tells whether password is the one of the hash. An empty hash takes the same time and fits nothing.
-func (h *hasher) fits(ctx context.Context, hash store.Secret, password string) (bool, error) {
+func (h *hasher) fits(ctx context.Context, places chan struct{}, hash store.Secret, password string) (bool, error) {
 	p, ok := parsePHC(string(hash))
 	if !ok {
 		p = h.blank()
 	}
-	if err := h.enter(ctx); err != nil {
+	if err := h.enter(ctx, places); err != nil {
 		return false, err
 	}
-	defer h.leave()
+	defer h.leave(places)
 	same := subtle.ConstantTimeCompare(h.compute(p, password), p.key) == 1
 	return same && ok, nil
 }

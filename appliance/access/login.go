@@ -28,7 +28,7 @@ func (a *Access) Login(ctx context.Context, p Peer, name, password, second strin
 	if err != nil {
 		return Identity{}, "", err
 	}
-	account, err := a.checkPassword(ctx, name, password, second)
+	account, err := a.checkPassword(ctx, a.hasher.strangers, name, password, second)
 	if err != nil {
 		// A name that is not an account's stays out of the log: it may be a password in the wrong field.
 		return Identity{}, "", a.settle(try, p, "login-failed", account.Name, err)
@@ -63,8 +63,9 @@ func (a *Access) guess(account store.Account, key string, look func() error) err
 	return err
 }
 
-// checkPassword finds the account with this name and password. Second only tells whether a code was given at all.
-func (a *Access) checkPassword(ctx context.Context, name, password, second string) (store.Account, error) {
+// checkPassword finds the account with this name and password. Second only tells whether a code was given at all;
+// places are those of the hasher.
+func (a *Access) checkPassword(ctx context.Context, places chan struct{}, name, password, second string) (store.Account, error) {
 	var account store.Account
 	err := a.store.ViewAccess(func(tx *store.AccessTx) (err error) { account, err = tx.Account(name); return err })
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -73,7 +74,7 @@ func (a *Access) checkPassword(ctx context.Context, name, password, second strin
 	if len(password) > 4*maxPassword {
 		password = "" // fits nothing
 	}
-	fits, err := a.hasher.fits(ctx, account.Password, password)
+	fits, err := a.hasher.fits(ctx, places, account.Password, password)
 	switch {
 	case err != nil:
 		return account, err
@@ -302,7 +303,7 @@ func (a *Access) Prove(ctx context.Context, by Identity, p Peer, password, secon
 	if err != nil {
 		return "", err
 	}
-	account, err := a.checkPassword(ctx, by.Name, password, second)
+	account, err := a.checkPassword(ctx, a.hasher.known, by.Name, password, second)
 	if err != nil {
 		return "", a.settle(try, p, "prove-failed", by.Name, err)
 	}

@@ -261,7 +261,7 @@ func TestWhoMayRevoke(t *testing.T) {
 // TestALoginThatWasCheckedBeforeTheChangeIsRefused: the password is checked outside of the transaction.
 func TestALoginThatWasCheckedBeforeTheChangeIsRefused(t *testing.T) {
 	b, anna, _ := claimed(t)
-	account, err := b.checkPassword(t.Context(), "anna", goodPassword, "")
+	account, err := b.checkPassword(t.Context(), b.hasher.strangers, "anna", goodPassword, "")
 	must(t, err)
 	must(t, b.SetPassword(anna, peer(0), "anna", otherPassword))
 	_, _, err = b.enter(peer(1), func(tx *store.AccessTx) (entry, error) {
@@ -276,8 +276,8 @@ func TestALoginThatWasCheckedBeforeTheChangeIsRefused(t *testing.T) {
 func TestWhoGoesAwayIsNoFailure(t *testing.T) {
 	b, _, _ := claimed(t)
 	for range cap(b.hasher.running) {
-		must(t, b.hasher.enter(t.Context()))
-		defer b.hasher.leave()
+		must(t, b.hasher.enter(t.Context(), b.hasher.strangers))
+		defer b.hasher.leave(b.hasher.strangers)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

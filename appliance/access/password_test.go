@@ -54,7 +54,7 @@ func TestJudge(t *testing.T) {
 
 func TestHashes(t *testing.T) {
 	h := newHasher(2)
-	hash, err := h.hash(t.Context(), "caf\u00e9 tulip harbour")
+	hash, err := h.hash(t.Context(), h.strangers, "caf\u00e9 tulip harbour")
 	must(t, err)
 	if !strings.HasPrefix(string(hash), "$argon2id$v=19$m=19456,t=2,p=1$") {
 		t.Errorf("the hash is %s, want argon2id with 19 MiB", string(hash))
@@ -75,28 +75,28 @@ func TestHashes(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got, err := h.fits(t.Context(), test.hash, test.password); got != test.want || err != nil {
+			if got, err := h.fits(t.Context(), h.strangers, test.hash, test.password); got != test.want || err != nil {
 				t.Errorf("got %v, %v, want %v", got, err, test.want)
 			}
 		})
 	}
-	if again, err := h.hash(t.Context(), "caf\u00e9 tulip harbour"); err != nil || again == hash {
+	if again, err := h.hash(t.Context(), h.strangers, "caf\u00e9 tulip harbour"); err != nil || again == hash {
 		t.Errorf("the same password has the same hash again (error %v)", err)
 	}
 }
 
 func TestTheHasherIsBounded(t *testing.T) {
 	h := newHasher(1)
-	must(t, h.enter(t.Context()))
+	must(t, h.enter(t.Context(), h.strangers))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	for range hashQueue {
-		go func() { ended <- h.enter(ctx) }()
+		go func() { ended <- h.enter(ctx, h.strangers) }()
 	}
-	for len(h.inside) < hashQueue+1 {
+	for len(h.strangers) < hashQueue+1 {
 		runtime.Gosched()
 	}
-	if err := h.enter(t.Context()); !isThrottled(err) {
+	if err := h.enter(t.Context(), h.strangers); !isThrottled(err) {
 		t.Errorf("beyond the queue: got %v, want Throttled", err)
 	}
 	cancel()
@@ -105,11 +105,11 @@ func TestTheHasherIsBounded(t *testing.T) {
 			t.Errorf("who went away: got %v, want canceled", err)
 		}
 	}
-	h.leave()
-	must(t, h.enter(t.Context()))
-	h.leave()
-	if len(h.inside) != 0 || len(h.running) != 0 {
-		t.Errorf("%d inside and %d running, want none", len(h.inside), len(h.running))
+	h.leave(h.strangers)
+	must(t, h.enter(t.Context(), h.strangers))
+	h.leave(h.strangers)
+	if len(h.strangers) != 0 || len(h.running) != 0 {
+		t.Errorf("%d inside and %d running, want none", len(h.strangers), len(h.running))
 	}
 }
 
@@ -139,10 +139,46 @@ func TestHashingGivesItsMemoryBack(t *testing.T) {
 	before := held()
 	h := newHasher(1)
 	for range 6 {
-		_, err := h.hash(t.Context(), goodPassword)
+		_, err := h.hash(t.Context(), h.strangers, goodPassword)
 		must(t, err)
 		if after := held(); after > before+8<<20 {
 			t.Fatalf("%d MiB are held after a hash, %d MiB before", after>>20, before>>20)
 		}
+	}
+}
+
+// TestAFloodOfLoginsKeptOutWhoWasSignedIn takes all the places that strangers can take.
+func TestAFloodOfLoginsKeptOutWhoWasSignedIn(t *testing.T) {
+	b, anna, _ := claimed(t)
+	must(t, b.hasher.enter(t.Context(), b.hasher.strangers))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error)
+	for i := range hashQueue {
+		go func() {
+			_, _, err := b.Login(ctx, peer(i), "anna", goodPassword, "")
+			ended <- err
+		}()
+	}
+	for len(b.hasher.strangers) < hashQueue+1 {
+		runtime.Gosched()
+	}
+	if _, _, err := b.Login(t.Context(), peer(100), "anna", goodPassword, ""); !isThrottled(err) {
+		t.Errorf("one more stranger: got %v, want Throttled", err)
+	}
+	changed := make(chan error)
+	go func() {
+		_, err := b.Prove(t.Context(), anna, peer(0), goodPassword, "")
+		changed <- errors.Join(err, b.SetPassword(anna, peer(0), "anna", otherPassword))
+	}()
+	for len(b.hasher.known) < 1 {
+		runtime.Gosched()
+	}
+	b.hasher.leave(b.hasher.strangers)
+	if err := <-changed; err != nil {
+		t.Errorf("who is signed in: %v", err)
+	}
+	for range hashQueue {
+		<-ended
 	}
 }

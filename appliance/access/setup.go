@@ -71,7 +71,7 @@ func (a *Access) Claim(ctx context.Context, p Peer, code, name, password string)
 	if a.Claimed() {
 		return Identity{}, "", ErrClaimed
 	}
-	account, err := a.newAccount(ctx, name, Admin, password)
+	account, err := a.newAccount(ctx, a.hasher.strangers, name, Admin, password)
 	if err != nil {
 		return Identity{}, "", err
 	}
