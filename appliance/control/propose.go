@@ -61,6 +61,23 @@ func (e *NotApplied) Error() string {
 }
 func (e *NotApplied) Unwrap() error { return e.Err }
 
+// NotForgotten is a change that was taken back, everywhere but on a disk that could not be written.
+type NotForgotten struct {
+	Deadline time.Time // of the change
+	Err      error
+}
+
+func (e *NotForgotten) Error() string {
+	why := e.Err.Error()
+	if errors.Is(e.Err, ErrNoSpace) {
+		why = "it is full" // the store says that nothing was changed, which holds for the disk only
+	}
+	return fmt.Sprintf("the change is taken back, and the settings before it are in force, but it could not be removed from the disk (%s): "+
+		"if the box starts again before %s, it tries the change once more until then; a later start drops it",
+		why, e.Deadline.Format(time.DateTime))
+}
+func (e *NotForgotten) Unwrap() error { return e.Err }
+
 // Meta goes with a document.
 type Meta struct {
 	Author  string
@@ -229,7 +246,7 @@ func (c *Control) Confirm(_ context.Context) (Result, error) {
 	return Result{Revision: r.Number}, nil
 }
 
-// Revert takes back the candidate that waits.
+// Revert takes back the candidate that waits. After a *NotForgotten it is taken back as well.
 func (c *Control) Revert(ctx context.Context, why string) error {
 	c.changing.Lock()
 	defer c.changing.Unlock()
@@ -243,14 +260,17 @@ func (c *Control) Revert(ctx context.Context, why string) error {
 		return err
 	}
 	c.log.Warn("a candidate is reverted", "rev", pending.Base, "author", pending.Author, "reason", why)
-	clearErr := c.store.ClearCandidate()
+	var forgotten error
+	if err := c.store.ClearCandidate(); err != nil {
+		forgotten = &NotForgotten{pending.Deadline, err}
+	}
 	wanted, _ := c.wish()
 	if wanted != nil {
 		if err := c.edge.Apply(context.WithoutCancel(ctx), *wanted); err != nil {
 			c.raiseRefused(err) // Run goes on trying
 		}
 	}
-	return clearErr
+	return forgotten
 }
 
 // Rollback proposes the document of an older revision.
