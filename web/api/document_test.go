@@ -25,6 +25,7 @@ import (
 	"breakwater/appliance/status"
 	"breakwater/web/api"
 	"breakwater/web/tls"
+	"breakwater/web/webtest"
 )
 
 // document is openapi.json, with a compiler for its schemas.
@@ -46,12 +47,14 @@ type operation struct {
 	Permission  string   `json:"x-permission"`
 	Danger      bool     `json:"x-danger"`
 	Problems    []string `json:"x-problems"`
-	Parameters  []struct{ Name, In string }
+	Parameters  []described
 	RequestBody *struct{ Content map[string]any }
 	Responses   map[string]struct {
 		Content map[string]struct{ Schema map[string]any }
 	}
 }
+
+type described struct{ Name, In, Description string }
 
 const documentURL = "https://box.example/openapi.json"
 
@@ -329,4 +332,22 @@ func enum(d *document, name string) (values []string) {
 		values = append(values, text)
 	}
 	return values
+}
+
+// TestADangerousChangeWasCommittedAtOnceWithoutAWarning holds what the document says about confirm to what happens.
+func TestADangerousChangeWasCommittedAtOnceWithoutAWarning(t *testing.T) {
+	b := newBox(t)
+	ci := b.token("ci", access.Admin)
+	dangerous := strings.ReplaceAll(webtest.Document, "wan0", "wan1")
+	ci.call("PUT", "/api/v1/settings", webtest.Document).want(200, "")
+	ci.call("PUT", "/api/v1/settings?check=true", dangerous).want(200, "", `"dangerous":true`)
+	ci.call("PUT", "/api/v1/settings", dangerous).want(200, "", `"revision":2`)
+	for _, o := range []operation{b.document.paths["/api/v1/settings"]["put"], b.document.paths["/api/v1/revisions/{number}/rollback"]["post"]} {
+		i := slices.IndexFunc(o.Parameters, func(p described) bool { return p.Name == "confirm" })
+		for _, part := range []string{"committed at once", "dangerous: true", "60s is recommended"} {
+			if i < 0 || !strings.Contains(o.Parameters[i].Description, part) {
+				t.Errorf("confirm of %s does not say %q", o.OperationID, part)
+			}
+		}
+	}
 }
