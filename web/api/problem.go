@@ -13,6 +13,7 @@ import (
 	"breakwater/appliance/control"
 	"breakwater/appliance/edgelink"
 	"breakwater/appliance/settings"
+	"breakwater/web/caller"
 	"breakwater/web/tls"
 )
 
@@ -53,10 +54,25 @@ func HandleError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return // an answer that broke off; its reader sees that
 	}
-	ProblemOf(err).Write(c.Response())
+	ProblemFor(callerOf(c), err).Write(c.Response())
 }
 
-// ProblemOf is the problem for whatever a call returned. The pages take its sentence and its fields.
+// ProblemFor is the problem for whatever a call returned, in words for who called: a fault of the box can name its files
+// and addresses, which are not for strangers.
+func ProblemFor(who caller.Caller, err error) *Problem {
+	p := ProblemOf(err)
+	_, worded := errors.AsType[*Problem](err)
+	switch {
+	case worded:
+	case p.Code == "internal" && who.Name != "":
+		p.Detail = err.Error()
+	case p.Code == "no-space" && who.Name == "":
+		p.Detail = control.ErrNoSpace.Error()
+	}
+	return p
+}
+
+// ProblemOf is the problem for whatever a call returned, in words that anybody may read.
 func ProblemOf(err error) *Problem {
 	if p, ok := errors.AsType[*Problem](err); ok {
 		return p
@@ -69,7 +85,7 @@ func ProblemOf(err error) *Problem {
 	if e, ok := errors.AsType[*echo.HTTPError](err); ok {
 		return ofEcho(e)
 	}
-	return Refuse("internal", err.Error())
+	return Refuse("internal", "This is a fault of the box. Whoever is signed in is told more.")
 }
 
 // ofTyped is the problem for errors that carry something.

@@ -7,18 +7,19 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"breakwater/web/api"
+	"breakwater/web/caller"
 )
 
 type errorView struct {
 	Title, Detail, Code string
 }
 
-// HandleError shows what went wrong as a page: the same status, code and sentence that the API would answer.
+// HandleError shows what went wrong as a page: the same status, code and sentence that the API would answer to them.
 func (p *Pages) HandleError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return // a page that broke off; its reader sees that
 	}
-	problem := api.ProblemOf(err)
+	problem := api.ProblemFor(caller.Of(c.Request().Context()), err)
 	if problem.Status >= http.StatusInternalServerError {
 		p.Log.Error("a page could not be answered", "path", c.Request().URL.Path, "err", err)
 	}
