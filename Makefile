@@ -9,7 +9,7 @@ export CGO_ENABLED ?= 0
 
 help:
 	@echo 'make run    a whole network on this machine: client, box, origin; Ctrl-C removes it'
-	@echo 'make test   every test that needs neither GPU nor KVM'
+	@echo 'make test   every test but those of the image'
 	@echo 'make build  build/breakwater'
 	@echo 'make bench  the user path next to haproxy and nginx; a table and build/bench.json'
 	@echo 'make image  the bootable image, in build/image; make boot starts it in QEMU, without KVM'

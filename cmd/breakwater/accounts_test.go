@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,9 @@ func TestTokensWithRoleEndAndNetworks(t *testing.T) {
 	if want := time.Now().AddDate(0, 0, 90).Format(time.DateOnly); !strings.Contains(out, want) {
 		t.Errorf("the end is not %s:\n%s", want, out)
 	}
+	if !regexp.MustCompile(`(?m)^near +viewer +local `).MatchString(out) {
+		t.Errorf("the list does not say who made the token:\n%s", out)
+	}
 	certificate := filepath.Join(b.dir, webtls.CertificateFile)
 	expect(t, 0, "There are no settings yet", "", "status", "--url", b.tls, "--token", secret, "--ca", certificate)
 	expect(t, 1, "may not do this", documentOne, "apply", "-", "--url", b.tls, "--token", secret, "--ca", certificate)
@@ -57,7 +61,7 @@ func TestExpiry(t *testing.T) {
 		want       time.Time
 		wantErr    bool
 	}{
-		{"never", "", time.Time{}, false},
+		{"never", "never", time.Time{}, false},
 		{"days", "2d", time.Date(2030, 2, 1, 12, 0, 0, 0, time.Local), false},
 		{"hours", "36h", time.Date(2030, 2, 1, 0, 0, 0, 0, time.Local), false},
 		{"a day", "2030-03-01", time.Date(2030, 3, 1, 0, 0, 0, 0, time.Local), false},

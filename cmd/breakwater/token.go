@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,8 +24,8 @@ type tokenCmd struct {
 type tokenCreateCmd struct {
 	connection
 	Name    string   `arg:"" help:"A name to know it by, such as what uses it."`
-	Role    string   `help:"What it may do: ${enum}." enum:"viewer,operator,admin,auditor" default:"admin" placeholder:"ROLE"`
-	Expires string   `help:"When it ends: a time from now such as 90d or 12h, or a day such as 2030-01-31. Default: never." placeholder:"WHEN"`
+	Role    string   `help:"What it may do: ${enum}. Default: ${default}." enum:"viewer,operator,admin,auditor" default:"viewer" placeholder:"ROLE"`
+	Expires string   `help:"When it ends: a time from now such as 90d or 12h, a day such as 2030-01-31, or never. Default: ${default}." default:"90d" placeholder:"WHEN"`
 	Network []string `help:"From where it may be used, such as 10.0.0.0/8; more than once for more. Default: from anywhere." placeholder:"NETWORK"`
 }
 
@@ -47,14 +48,18 @@ func (c *tokenCreateCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	// Only the secret goes to standard output, so that a script can take it.
-	fmt.Fprintln(e.stderr, "Keep this token, it is not shown again:")
+	end := "never ends"
+	if !made.Expires.IsZero() {
+		end = "ends " + moment(made.Expires)
+	}
+	fmt.Fprintf(e.stderr, "This token has the role %s and %s. Keep it, it is not shown again:\n", made.Role, end)
 	fmt.Fprintln(e.stdout, made.Secret)
 	return nil
 }
 
-// expiryOf reads a time from now, with d for days, or a day or moment. Nothing is the zero time.
+// expiryOf reads a time from now, with d for days, or a day or moment. Never is the zero time.
 func expiryOf(text string, now time.Time) (time.Time, error) {
-	if text == "" {
+	if text == "never" {
 		return time.Time{}, nil
 	}
 	if days, ok := strings.CutSuffix(text, "d"); ok {
@@ -91,9 +96,9 @@ func (c *tokenListCmd) Run(ctx context.Context, e *env) error {
 	if err := box.get(ctx, "/api/v1/tokens", &list); err != nil {
 		return err
 	}
-	t := newTable("NAME", "ROLE", "CREATED", "EXPIRES", "LAST USED", "NETWORKS")
+	t := newTable("NAME", "ROLE", "MADE BY", "CREATED", "EXPIRES", "LAST USED", "NETWORKS")
 	for _, token := range list {
-		t.row(token.Name, string(token.Role), moment(token.Created), moment(token.Expires), moment(token.LastUsed), networks(token.Networks))
+		t.row(token.Name, string(token.Role), cmp.Or(token.Author, "-"), moment(token.Created), moment(token.Expires), moment(token.LastUsed), networks(token.Networks))
 	}
 	return t.print(e.stdout)
 }
