@@ -3,13 +3,17 @@ package lab
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
+	"strings"
 )
 
 // certificateFile is where control keeps the API's certificate, in its state directory.
@@ -30,6 +34,10 @@ func applyDocument(ctx context.Context, c Config, doc document) (Access, error) 
 		return access, fmt.Errorf("ask for the setup code: %w", err)
 	}
 	access.SetupCode = setup.Code
+	var err error
+	if access.Fingerprint, err = fingerprintOf(certificateFile); err != nil {
+		return access, err
+	}
 	var token struct {
 		Secret string `json:"secret"`
 	}
@@ -38,6 +46,20 @@ func applyDocument(ctx context.Context, c Config, doc document) (Access, error) 
 	}
 	access.Token = token.Secret
 	return access, nil
+}
+
+// fingerprintOf is the SHA-256 of the certificate in a PEM file, in pairs of capitals as browsers write it.
+func fingerprintOf(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read the certificate: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return "", fmt.Errorf("read the certificate: %s is not PEM", file)
+	}
+	sum := sha256.Sum256(block.Bytes)
+	return strings.ReplaceAll(fmt.Sprintf("% X", sum), " ", ":"), nil
 }
 
 // call asks control over its socket, which whoever may open it is an admin on.

@@ -73,7 +73,8 @@ type Access struct {
 	Token       string `json:"token"`
 	Certificate string `json:"certificate"` // PEM file of the API's own certificate
 	Socket      string `json:"socket"`
-	SetupCode   string `json:"setupCode"` // claims the box in a browser, once
+	Fingerprint string `json:"fingerprint"` // SHA-256 of the certificate, as browsers show it
+	SetupCode   string `json:"setupCode"`   // claims the box in a browser, once
 }
 
 // Run builds the lab, prints how to use it once it carries traffic, and takes it down when ctx ends.

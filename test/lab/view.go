@@ -38,7 +38,8 @@ func page(c Config, doc document, access Access) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n  Breakwater lab\n\n")
 	b.WriteString(picture(doc))
-	fmt.Fprintf(&b, "\n  Page        %s\n  Setup code  %s, for the first account\n  API token   %s\n", access.URL, access.SetupCode, access.Token)
+	fmt.Fprintf(&b, "\n  Page         %s\n  Setup code   %s, for the first account\n  API token    %s\n", access.URL, access.SetupCode, access.Token)
+	fmt.Fprintf(&b, "  Certificate  its own, so your browser warns once; SHA-256\n               %s\n", access.Fingerprint)
 	switch {
 	case c.Empty:
 		fmt.Fprintf(&b, "\n  The box is new: it proxies nothing until it is set up in the page. Its edge interface is %s; let it answer\n  on %s, and give it the origin %s.\n",
