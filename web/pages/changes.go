@@ -135,7 +135,7 @@ func (p *Pages) RevisionRollback(c echo.Context) error {
 		return p.render(c, http.StatusUnprocessableEntity, "refused", refusedView{Problems: problems, Back: back})
 	}
 	values.Set("reason", p.text.say("changes.rollback.reason", r.Number))
-	return p.reviewOr(c, draft, base, back)
+	return p.reviewOr(c, draft, base, "/changes") // where the revision that this makes is the first
 }
 
 // importView takes a whole document.

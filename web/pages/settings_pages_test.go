@@ -301,7 +301,7 @@ func TestRollBackAndImport(t *testing.T) {
 	if !strings.Contains(file.Header.Get("Content-Disposition"), "breakwater-revision-1.json") {
 		t.Errorf("the file is called %s", file.Header.Get("Content-Disposition"))
 	}
-	apply(t, anna, anna.Get("/changes/1/rollback"), "/changes/1?done=applied")
+	apply(t, anna, anna.Get("/changes/1/rollback"), "/changes?done=applied")
 	if r, err := site.Control.Current(); err != nil || r.Number != 3 || r.Reason != "roll back to revision 1" || string(r.Document) != file.Body {
 		t.Errorf("after the roll back: %d %q, %v", r.Number, r.Reason, err)
 	}
