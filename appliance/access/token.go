@@ -28,6 +28,7 @@ const (
 type Token struct {
 	Name     string         `json:"name"`
 	Role     Role           `json:"role"`
+	Author   string         `json:"author,omitempty"` // the account that made it, local, or "token NAME"; empty: not known
 	Created  time.Time      `json:"created"`
 	Expires  time.Time      `json:"expires,omitzero"`   // zero: never
 	LastUsed time.Time      `json:"lastUsed,omitzero"`  // to the minute; zero: never
@@ -57,7 +58,20 @@ func (a *Access) Tokens() ([]Token, error) {
 }
 
 func tokenOf(t store.Token) Token {
-	return Token{t.Name, Role(t.Role), t.Created, t.Expires, t.LastUsed, t.Networks}
+	return Token{t.Name, Role(t.Role), t.Author, t.Created, t.Expires, t.LastUsed, t.Networks}
+}
+
+// authorOf is who makes a token. Tokens may have the name of an account, and no name has a space.
+func authorOf(by Identity) string {
+	if by.Way == ByToken {
+		return "token " + by.Name
+	}
+	return by.Name
+}
+
+// MadeBy tells whether an account made this token, and not one before it that had the same name.
+func (t Token) MadeBy(account Account) bool {
+	return t.Author == account.Name && !t.Created.Before(account.Created)
 }
 
 // CreateToken makes a token and returns its secret, which is not stored and cannot be shown again. Nobody gives a token
@@ -67,7 +81,7 @@ func (a *Access) CreateToken(by Identity, p Peer, n NewToken) (Token, string, er
 		return Token{}, "", err
 	}
 	secret := newTokenSecret()
-	t := store.Token{Sum: store.SumOf(secret), Name: n.Name, Role: string(n.Role), Created: a.now().UTC(), Expires: n.Expires, Networks: n.Networks}
+	t := store.Token{Sum: store.SumOf(secret), Name: n.Name, Role: string(n.Role), Author: authorOf(by), Created: a.now().UTC(), Expires: n.Expires, Networks: n.Networks}
 	err := a.store.UpdateAccess(func(tx *store.AccessTx) error {
 		there, err := tx.Tokens()
 		switch {

@@ -23,7 +23,7 @@ func TestTokens(t *testing.T) {
 		netip.MustParsePrefix("192.0.2.7/24"), netip.MustParsePrefix("2001:db8::/32"), netip.PrefixFrom(netip.MustParseAddr("::ffff:198.18.0.1"), 112),
 	}})
 	must(t, err)
-	want := Token{Name: "ci", Role: Operator, Created: now, Expires: now.Add(time.Hour), Networks: []netip.Prefix{
+	want := Token{Name: "ci", Role: Operator, Author: "anna", Created: now, Expires: now.Add(time.Hour), Networks: []netip.Prefix{
 		netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("198.18.0.0/16"),
 	}}
 	if diff := cmp.Diff(want, made, byEqual); diff != "" {
@@ -190,4 +190,25 @@ func FuzzRecognisable(f *testing.F) {
 			t.Errorf("%q is recognised", secret)
 		}
 	})
+}
+
+func TestWhoMadeAToken(t *testing.T) {
+	anna := Account{Name: "anna", Created: time.Unix(1000, 0)}
+	tests := []struct {
+		name  string
+		by    Identity
+		made  time.Time
+		wants bool
+	}{
+		{"the account", Identity{Name: "anna", Way: ByLogin}, time.Unix(2000, 0), true},
+		{"the account before it with this name", Identity{Name: "anna", Way: ByLogin}, time.Unix(500, 0), false},
+		{"a token with its name", Identity{Name: "anna", Way: ByToken}, time.Unix(2000, 0), false},
+		{"the socket", Local(), time.Unix(2000, 0), false},
+		{"nobody knows, it is old", Identity{}, time.Unix(2000, 0), false},
+	}
+	for _, test := range tests {
+		if got := (Token{Author: authorOf(test.by), Created: test.made}).MadeBy(anna); got != test.wants {
+			t.Errorf("%s: got %v, want %v", test.name, got, test.wants)
+		}
+	}
 }

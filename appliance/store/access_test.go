@@ -250,3 +250,25 @@ func assertTokens(t *testing.T, s *Store, file string) {
 		}
 	}
 }
+
+// TestATokenFromBeforeAuthorsIsReadable stores a record as it was written before authors were kept.
+func TestATokenFromBeforeAuthorsIsReadable(t *testing.T) {
+	s := open0(t, t.TempDir())
+	sum := SumOf("secret")
+	err := s.update(func(tx *bolt.Tx) error {
+		return write(tx.Bucket(bucketTokens), sum[:], map[string]string{"name": "ci", "role": "viewer", "created": "2025-01-01T00:00:00Z"})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.ViewAccess(func(tx *AccessTx) error {
+		got, err := tx.Token(sum)
+		if got.Name != "ci" || got.Author != "" {
+			t.Errorf("got %+v, want ci by nobody who is known", got)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

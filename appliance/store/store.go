@@ -28,7 +28,7 @@
 //	├── revisions
 //	│   └── NUMBER      8 bytes big endian -> header line, document
 //	└── tokens
-//	    └── SHA256      of the secret -> name, role, created, expires, networks, last used
+//	    └── SHA256      of the secret -> name, role, author, created, expires, networks, last used
 package store
 
 import (

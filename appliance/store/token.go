@@ -11,6 +11,7 @@ type Token struct {
 	Sum      Sum            `json:"-"` // of the secret
 	Name     string         `json:"name"`
 	Role     string         `json:"role"`
+	Author   string         `json:"author,omitempty"` // who made it; empty: not known, as before authors were kept
 	Created  time.Time      `json:"created"`
 	Expires  time.Time      `json:"expires,omitzero"`   // zero: never
 	LastUsed time.Time      `json:"lastUsed,omitzero"`  // zero: never

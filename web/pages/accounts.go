@@ -88,6 +88,7 @@ type accountView struct {
 	Form    form
 	Account access.Account
 	Logins  []access.LoginInfo
+	Tokens  []string // that the account made
 	Self    bool
 	Roles   []string
 }
@@ -111,11 +112,15 @@ func (p *Pages) showAccount(c echo.Context, status int, page string, f form) err
 	if err != nil {
 		return err
 	}
+	tokens, err := p.tokensOf(account)
+	if err != nil {
+		return err
+	}
 	if f.Values == nil {
 		f.Values = url.Values{"role": {string(account.Role)}}
 	}
 	who := caller.Of(c.Request().Context())
-	return p.render(c, status, page, accountView{f, account, logins, isLogin(who) && who.Name == account.Name, roleNames()})
+	return p.render(c, status, page, accountView{f, account, logins, tokens, isLogin(who) && who.Name == account.Name, roleNames()})
 }
 
 // account is the account of this name; ErrNotFound when there is none.
@@ -134,6 +139,17 @@ func (p *Pages) account(name string) (access.Account, error) {
 func (p *Pages) loginsOf(name string) ([]access.LoginInfo, error) {
 	logins, err := p.Access.Logins()
 	return slices.DeleteFunc(logins, func(l access.LoginInfo) bool { return l.Account != name }), err
+}
+
+// tokensOf names the tokens that an account made.
+func (p *Pages) tokensOf(account access.Account) (names []string, err error) {
+	tokens, err := p.Access.Tokens()
+	for _, t := range tokens {
+		if t.MadeBy(account) {
+			names = append(names, t.Name)
+		}
+	}
+	return names, err
 }
 
 func isLogin(who caller.Caller) bool { return who.Way == access.ByLogin }

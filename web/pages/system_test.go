@@ -106,6 +106,38 @@ func TestAccountsFromTheFirstToTheLast(t *testing.T) {
 	b.Post("/system/accounts/nobody/role", url.Values{"role": {"viewer"}}).Want(t, 404)
 }
 
+// TestTokensOfADeletedAccountWentOnUnseen: whoever deletes an account is told which tokens it leaves behind.
+func TestTokensOfADeletedAccountWentOnUnseen(t *testing.T) {
+	site := webtest.Start(t)
+	b := site.Browser(t, "anna", access.Admin)
+	bert := access.Identity{Name: "bert", Role: access.Admin, Way: access.ByLogin}
+	if err := site.Access.CreateAccount(access.Local(), access.Peer{}, "bert", access.Admin, webtest.Password); err != nil {
+		t.Fatal(err)
+	}
+	if page := b.Get("/system/accounts/bert/delete").Want(t, 200); strings.Contains(page.Body, "Tokens made by") {
+		t.Error("an account without tokens is said to have some")
+	}
+	var secrets []string
+	for _, made := range []struct {
+		by   access.Identity
+		name string
+	}{{bert, "backup"}, {bert, "grafana"}, {access.Local(), "ci"}} {
+		_, secret, err := site.Access.CreateToken(made.by, access.Peer{}, access.NewToken{Name: made.name, Role: access.Viewer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets = append(secrets, secret)
+	}
+	page := b.Get("/system/accounts/bert/delete").Want(t, 200, "Tokens made by this account: <b>backup</b>, <b>grafana</b>.", "go on working")
+	if strings.Contains(page.Body, "<b>ci</b>") {
+		t.Error("a token of somebody else is listed")
+	}
+	wantBack(t, b.Post("/system/accounts/bert/delete", nil), "/system/accounts?done=account-gone")
+	if _, err := site.Access.ByToken(secrets[0], access.Peer{}); err != nil {
+		t.Errorf("a token of the deleted account: %v", err)
+	}
+}
+
 func TestTheLastAdminStays(t *testing.T) {
 	site := webtest.Start(t)
 	b := site.Browser(t, "anna", access.Admin)
