@@ -23,7 +23,11 @@ func (p *Pages) HandleError(err error, c echo.Context) {
 	if problem.Status >= http.StatusInternalServerError {
 		p.Log.Error("a page could not be answered", "path", c.Request().URL.Path, "err", err)
 	}
-	view := errorView{Title: p.text.say("error.title"), Detail: problem.Detail, Code: problem.Code}
+	title := p.text.say("error.title")
+	if problem.Status == http.StatusNotFound {
+		title = p.text.say("error.missing")
+	}
+	view := errorView{Title: title, Detail: problem.Detail, Code: problem.Code}
 	if renderErr := p.render(c, problem.Status, "error", view); renderErr != nil {
 		p.Log.Error("an error could not be shown", "err", errors.Join(err, renderErr))
 		problem.Write(c.Response())

@@ -45,7 +45,7 @@ func TestEveryPageOfTheSettingsRenders(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/services/none/edit", "/services/none/test", "/origins/none/edit", "/changes/99", "/changes/x", "/services/new?copy=none"} {
-		anna.Get(path).Want(t, http.StatusNotFound)
+		anna.Get(path).Want(t, http.StatusNotFound, "<h1>Not found</h1>", "<title>Not found")
 	}
 }
 
