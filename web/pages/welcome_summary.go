@@ -29,6 +29,9 @@ type reachView struct {
 	Refused string // why nothing was tried
 }
 
+// HungUp tells whether the origin took the connection and then broke it off.
+func (v reachView) HungUp() bool { return v.Connected && v.Error != "" }
+
 // maxShown bounds what is shown of an answer, in bytes.
 const maxShown = 300
 

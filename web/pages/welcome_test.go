@@ -257,6 +257,15 @@ func TestWizardTestsTheOrigin(t *testing.T) {
 	}
 	site.Edge.Answer(func(plan.Try) (status.Trial, error) { return status.Trial{Error: "connection refused"}, nil })
 	press(t, b, page, "test", "origin", "10.0.0.20").Want(t, 200, "connection refused", "does not reach")
+	for header, advice := range map[string]string{"v2": "must be told to take it", "": "may wait for one"} {
+		site.Edge.Answer(func(plan.Try) (status.Trial, error) {
+			return status.Trial{Address: "10.0.0.20:25565", Connected: true, HeaderText: header, Error: "The origin closed the connection without an answer."}, nil
+		})
+		hungUp := press(t, b, page, "test", "origin", "10.0.0.20").Want(t, 200, "The box reaches the server, but the server hung up", advice)
+		if strings.Contains(hungUp.Body, "does not reach") {
+			t.Error("a server that hangs up counts as out of reach")
+		}
+	}
 	site.Edge.Stop()
 	press(t, b, page, "test", "origin", "10.0.0.20").Want(t, 200, "Nothing was tried")
 }
