@@ -36,8 +36,9 @@ func readSystem(root string) system {
 // loaderEntries is what systemd-boot found to start, as the EFI variable that it leaves (systemd's Boot Loader Interface).
 const loaderEntries = "sys/firmware/efi/efivars/LoaderEntries-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
-// failedVersions are those whose tries are used up: breakwater_VERSION+0-3.efi. The file is four bytes of attributes, and
-// names in UTF-16, each with a zero behind it.
+// failedVersions are those that are newer than the first: systemd-boot puts the newest first and those whose tries are
+// used up last, without their counters. The file is four bytes of attributes, and names in UTF-16, each with a zero
+// behind it. Versions are times (image/build), and compare as text.
 func failedVersions(file string) []string {
 	content, err := os.ReadFile(file)
 	if err != nil || len(content) < 4 {
@@ -50,12 +51,16 @@ func failedVersions(file string) []string {
 	}
 	var list []string
 	for name := range strings.SplitSeq(string(utf16.Decode(letters)), "\x00") {
-		version, tries, _ := strings.Cut(strings.TrimPrefix(name, "breakwater_"), "+")
-		if strings.HasPrefix(tries, "0-") {
+		version, ours := strings.CutPrefix(name, "breakwater_")
+		if version, whole := strings.CutSuffix(version, ".efi"); ours && whole {
 			list = append(list, version)
 		}
 	}
-	return list
+	if len(list) == 0 {
+		return nil
+	}
+	first := list[0]
+	return slices.DeleteFunc(list, func(v string) bool { return v <= first })
 }
 
 // imageVersion is IMAGE_VERSION of os-release(5).

@@ -15,6 +15,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"breakwater/appliance/control"
 	"breakwater/appliance/health"
@@ -112,10 +113,11 @@ func TestFailedVersions(t *testing.T) {
 		name, entries string
 		want          []string
 	}{
-		{"one that never was on trial", "breakwater_7.efi\x00auto-reboot-to-firmware-setup\x00", nil},
-		{"on trial", "breakwater_8+2-1.efi\x00breakwater_7.efi\x00", nil},
-		{"given up", "breakwater_7.efi\x00breakwater_8+0-3.efi\x00", []string{"8"}},
-		{"cut short", "breakwater_8+0", nil},
+		{"one", "breakwater_7.efi\x00auto-reboot-to-firmware-setup\x00", nil},
+		{"the newer one runs or is on trial", "breakwater_8.efi\x00breakwater_7.efi\x00", nil},
+		{"given up", "breakwater_7.efi\x00breakwater_8.efi\x00zeta.efi\x00", []string{"8"}},
+		{"cut short", "breakwater_7.efi\x00breakwater_8.", nil},
+		{"empty", "", nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -127,7 +129,7 @@ func TestFailedVersions(t *testing.T) {
 			if err := os.WriteFile(file, content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, failedVersions(file)); diff != "" {
+			if diff := cmp.Diff(test.want, failedVersions(file), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("versions (-want +got):\n%s", diff)
 			}
 		})
