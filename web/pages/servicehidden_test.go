@@ -2,6 +2,9 @@ package pages
 
 import (
 	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
 	"testing"
 
 	"breakwater/appliance/settings"
@@ -51,6 +54,43 @@ func TestWhoeverIsOutsideTheManagementNetworks(t *testing.T) {
 	} {
 		if got := outside(netip.MustParseAddr(test.addr), test.networks); got != test.want {
 			t.Errorf("%s: %t, want %t", test.name, got, test.want)
+		}
+	}
+}
+
+func TestWelcomeLeavesOutTheBrowserOnlyWhenThatIsMeant(t *testing.T) {
+	p, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var now settings.Settings
+	now.Management.Networks = []settings.Prefix{prefix("10.0.5.0/24")}
+	for _, test := range []struct {
+		name, networks, outside string
+		want                    bool
+	}{
+		{"left out", "10.0.6.0/24", "", true},
+		{"left out and meant", "10.0.6.0/24", "on", false},
+		{"among them", "10.0.6.0/24, 192.0.2.0/24", "", false},
+		{"as they are", "10.0.5.0/24", "", false},
+		{"anyone", "", "", false},
+	} {
+		_, problems := p.draft(url.Values{"networks": {test.networks}, "outside": {test.outside}}, now, netip.MustParseAddr("192.0.2.7"))
+		got := slices.ContainsFunc(problems, func(p settings.Problem) bool {
+			return p.Field == "networks" && strings.Contains(p.Text, "comes from 192.0.2.7")
+		})
+		if got != test.want {
+			t.Errorf("%s: %t, want %t: %v", test.name, got, test.want, problems)
+		}
+	}
+	var page strings.Builder
+	view := welcomeView{Peer: netip.MustParseAddr("192.0.2.7"), Outside: true}
+	if err := p.templates["welcome"].ExecuteTemplate(&page, "_welcome_network.html", view); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Your browser comes from <code>192.0.2.7</code>", `name="outside"`} {
+		if !strings.Contains(page.String(), want) {
+			t.Errorf("the step lacks %q: %s", want, page.String())
 		}
 	}
 }

@@ -32,7 +32,7 @@ var stepNames = []string{"factor", "network", "edge", "game", "origin", "summary
 
 // answers are the fields of each step. What the current step does not show is carried along hidden.
 var answers = map[int][]string{
-	stepNetwork: {"networks"},
+	stepNetwork: {"networks", "outside"},
 	stepEdge:    {"interfaces", "otherInterfaces", "address", "addresses"},
 	stepGame:    {"preset"},
 	stepOrigin:  {"origin", "port", "ports", "tcpHeader", "udpHeader", "transparent", "testPort"},
@@ -53,6 +53,7 @@ type welcomeView struct {
 
 	Peer       netip.Addr   // of the browser
 	Network    netip.Prefix // that the browser is likely in
+	Outside    bool         // the browser is in none of the networks that were typed
 	Interfaces []edgeInterface
 	Presets    []settings.Preset
 	Preset     settings.Preset
@@ -116,7 +117,7 @@ func (p *Pages) leaveStep(c echo.Context, typed url.Values, step int, to string)
 		target = stepSummary
 	}
 	if target > step {
-		problems, err := p.stepProblems(typed, step)
+		problems, err := p.stepProblems(c, typed, step)
 		if err != nil {
 			return err
 		}
@@ -143,12 +144,12 @@ func (p *Pages) skipStep(c echo.Context, typed url.Values, step int) error {
 }
 
 // stepProblems are those that the fields of a step have.
-func (p *Pages) stepProblems(typed url.Values, step int) ([]settings.Problem, error) {
+func (p *Pages) stepProblems(c echo.Context, typed url.Values, step int) ([]settings.Problem, error) {
 	now, _, err := p.current()
 	if err != nil {
 		return nil, err
 	}
-	_, problems := draftOf(typed, now)
+	_, problems := p.draft(typed, now, caller.Of(c.Request().Context()).Peer.Addr)
 	return slices.DeleteFunc(problems, func(problem settings.Problem) bool { return !slices.Contains(answers[step], problem.Field) }), nil
 }
 
@@ -161,6 +162,7 @@ func (p *Pages) showStep(c echo.Context, code int, f form, step int) error {
 		view.Factor = p.factorNow(c)
 	case stepNetwork:
 		view.Network = networkOf(view.Peer)
+		view.Outside = outside(view.Peer, list[settings.Prefix](&typed{values: f.Values}, "networks"))
 	case stepEdge:
 		view.Interfaces = edgeInterfaces(p.seenInterfaces(c), f)
 	case stepGame:

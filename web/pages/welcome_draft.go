@@ -133,6 +133,17 @@ func fillFromPreset(values url.Values, preset settings.Preset) {
 	values.Del("testPort")
 }
 
+// draft is draftOf, and with networks that leave out the browser at addr, which must be meant. Those that are in force
+// already cut off nobody.
+func (p *Pages) draft(values url.Values, now settings.Settings, addr netip.Addr) (settings.Settings, []settings.Problem) {
+	draft, problems := draftOf(values, now)
+	networks := draft.Management.Networks
+	if outside(addr, networks) && !slices.Equal(networks, now.Management.Networks) && values.Get("outside") != "on" {
+		problems = append(problems, settings.Problem{Field: "networks", Text: p.text.say("network.outside.problem", addr)})
+	}
+	return draft, problems
+}
+
 // draftOf is the settings as they would be with all answers, and what is wrong with the answers, by field.
 func draftOf(values url.Values, s settings.Settings) (settings.Settings, []settings.Problem) {
 	t := typed{values: values}

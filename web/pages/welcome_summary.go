@@ -38,7 +38,7 @@ const maxShown = 300
 // testOrigin reaches for the origin from the box, as the first player would.
 func (p *Pages) testOrigin(c echo.Context, answered url.Values) error {
 	f := form{Values: answered}
-	problems, err := p.stepProblems(answered, stepOrigin)
+	problems, err := p.stepProblems(c, answered, stepOrigin)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (p *Pages) summarise(view *welcomeView, factor bool) error {
 	if err != nil {
 		return err
 	}
-	draft, problems := draftOf(view.Form.Values, now)
+	draft, problems := p.draft(view.Form.Values, now, view.Peer)
 	view.Form.Problems = problems
 	view.Summary = p.inWords(draft, view, factor)
 	base, err := strconv.ParseUint(view.Form.Value("base"), 10, 64)
