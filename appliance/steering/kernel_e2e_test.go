@@ -59,8 +59,27 @@ var volatile = regexp.MustCompile(`(?m)^(#.*|\*mangle|COMMIT|:(PREROUTING|INPUT|
 
 func snapshot(t *testing.T) string {
 	t.Helper()
+	settle(t)
 	return volatile.ReplaceAllString(sh(t, `iptables-save; ip6tables-save; ip rule; ip -6 rule
 		ip route show table all; ip -6 route show table all; ip addr; ipset save`), "")
+}
+
+// settle waits until each IPv6 address has its route in the local table: the kernel makes it in a work queue
+// (addrconf_dad_work), a moment after the address on a busy machine.
+func settle(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		missing := sh(t, `routes=$(ip -6 route show table local)
+			ip -6 -o addr show up scope global | while read -r _ dev _ prefix _; do
+				echo "$routes" | grep -q "^local ${prefix%/*} dev $dev " || echo "$prefix"
+			done`)
+		if missing == "" {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("no local route for %s", missing)
+		}
+	}
 }
 
 // box makes the interfaces of a box and returns a Steering. The box has an address of its own on wan0.
