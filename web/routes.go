@@ -65,6 +65,9 @@ func (s *site) table() []sitemap.Route { return slices.Concat(s.api.Routes(), s.
 // answerError words an error for whoever asked: a problem for programs, a page for browsers.
 func (s *site) answerError(err error, c echo.Context) {
 	if isAPI(c.Request().URL.Path) {
+		if api.ProblemOf(err).Status == http.StatusInternalServerError {
+			s.log.Error("a call could not be answered", "path", c.Request().URL.Path, "err", err)
+		}
 		api.HandleError(err, c)
 		return
 	}

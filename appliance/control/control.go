@@ -278,10 +278,11 @@ func (c *Control) revertExpired(ctx context.Context) {
 	if pending == nil || c.now().Before(pending.Deadline) {
 		return
 	}
-	switch err := c.Revert(ctx, "nobody confirmed it"); {
-	case err == nil:
+	err := c.Revert(ctx, "nobody confirmed it")
+	if _, reverted := errors.AsType[*NotForgotten](err); err == nil || reverted {
 		c.tellTakenBack(pending.Author, pending.Base)
-	case !errors.Is(err, ErrNothingPending):
+	}
+	if err != nil && !errors.Is(err, ErrNothingPending) {
 		c.log.Error("revert the unconfirmed candidate", "err", err)
 	}
 }
