@@ -26,8 +26,8 @@ type machine struct {
 const edgeNetwork = "user,id=edge,net=198.18.1.0/24,restrict=off,hostfwd=tcp:127.0.0.1:%d-198.18.1.10:25565,hostfwd=udp:127.0.0.1:%[1]d-198.18.1.10:25565"
 
 // boot starts a machine that ends with the test. players is the port of this machine whose traffic arrives at
-// 198.18.1.10:25565 of the box. image is another than that in build/image, if any.
-func boot(t *testing.T, players int, image string) *machine {
+// 198.18.1.10:25565 of the box. image is another than that in build/image, if any; arguments are more of them for QEMU.
+func boot(t *testing.T, players int, image string, arguments ...string) *machine {
 	t.Helper()
 	dir := t.TempDir()
 	page := freePort(t)
@@ -35,8 +35,9 @@ func boot(t *testing.T, players int, image string) *machine {
 		serial: filepath.Join(dir, "serial"), reports: filepath.Join(dir, "reports"), monitor: filepath.Join(dir, "monitor")}
 	command := exec.Command("../../image/boot", "-monitor", "unix:"+m.monitor+",server,nowait", "-serial", "file:"+m.serial, "-serial", "file:"+m.reports,
 		"-netdev", fmt.Sprintf(edgeNetwork, players), "-device", "virtio-net-pci,netdev=edge,romfile=,mac=52:54:00:00:00:02",
-		"-smbios", credential(t, "report.service"), "-smbios", credential(t, "report.timer"),
-		"-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.wants=report.timer")
+		"-smbios", credential(t, "extra-unit", "report.service"), "-smbios", credential(t, "extra-unit", "report.timer"),
+		"-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.wants=report.timer systemd.wants=update.path")
+	command.Args = append(command.Args, arguments...)
 	command.Env = append(os.Environ(), fmt.Sprintf("WEB_PORT=%d", page), "IMAGE="+image)
 	command.Stdout, command.Stderr = os.Stderr, os.Stderr
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // QEMU is a child of it
@@ -53,14 +54,14 @@ func boot(t *testing.T, players int, image string) *machine {
 	return m
 }
 
-// credential is a unit that only the test adds (systemd-debug-generator(8)).
-func credential(t *testing.T, unit string) string {
+// credential is an extra-unit or unit-dropin that only the test adds (systemd-debug-generator(8)).
+func credential(t *testing.T, kind, unit string) string {
 	t.Helper()
 	content, err := os.ReadFile(unit)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return "type=11,value=io.systemd.credential.binary:systemd.extra-unit." + unit + "=" + base64.StdEncoding.EncodeToString(content)
+	return "type=11,value=io.systemd.credential.binary:systemd." + kind + "." + unit + "=" + base64.StdEncoding.EncodeToString(content)
 }
 
 // reset is the button of that name: nothing is written any more, nothing is stopped.
