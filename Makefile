@@ -13,7 +13,7 @@ help:
 	@echo 'make build  build/breakwater'
 	@echo 'make bench  the user path next to haproxy and nginx; a table and build/bench.json'
 	@echo 'make image  the bootable image, in build/image; make boot starts it in QEMU, without KVM'
-	@echo 'make test-image  builds it, boots it, and sends a player through it'
+	@echo 'make test-image  builds it, boots it, sends a player through it, and updates it'
 	@echo 'make lint   style, and the import table'
 	@echo 'make e2e    the end-to-end tests only'
 	@echo 'make browser  the web page in Chromium only; pictures of it in build/screens'
@@ -53,7 +53,7 @@ boot:
 
 test-image: image
 	@test/tools/units
-	@$(root) env "PATH=$$PATH" go test -tags vm -count=1 -v ./test/vm
+	@$(root) env "PATH=$$PATH" go test -tags vm -count=1 -timeout 60m -v ./test/vm
 
 lint: $(lint)
 	@$(lint) run
