@@ -85,6 +85,31 @@ func openGuarded(path string, wait time.Duration, readOnly bool) (db *bolt.DB, e
 	return db, nil
 }
 
+// checkOverflow walks the pages from front to back: a page covers as many behind it as its header says, and none of
+// those may be free or behind the end. bbolt's own check looks at the first page only, so the next write would meet
+// the rest, and it counts to whatever number stands there.
+func checkOverflow(tx *bolt.Tx) error {
+	for id := 0; ; id++ {
+		page, err := tx.Page(id)
+		if err != nil || page == nil { // nil: the end
+			return err
+		}
+		if page.Type == "free" {
+			continue
+		}
+		for range page.OverflowCount {
+			id++
+			covered, err := tx.Page(id)
+			if err != nil {
+				return err
+			}
+			if covered == nil || covered.Type == "free" {
+				return &Damage{fmt.Sprintf("page %d says that it covers %d more, and page %d is none of them", page.ID, page.OverflowCount, id)}
+			}
+		}
+	}
+}
+
 // checkAll reads everything that there is.
 func checkAll(tx *bolt.Tx) error {
 	// Pages behind the end of a truncated file fault when they are touched, and bbolt checks in a goroutine of its
@@ -95,6 +120,9 @@ func checkAll(tx *bolt.Tx) error {
 	}
 	if info.Size() < tx.Size() {
 		return &Damage{fmt.Sprintf("the file has %d bytes and should have %d", info.Size(), tx.Size())}
+	}
+	if err := checkOverflow(tx); err != nil {
+		return err
 	}
 	var first error
 	for err := range tx.Check() {
