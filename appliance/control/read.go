@@ -59,6 +59,12 @@ func (c *Control) Status(ctx context.Context) (Status, error) {
 	return s, nil
 }
 
+// Pending is the change that waits for its confirmation; nil: none does. Edge is not asked.
+func (c *Control) Pending() *Pending {
+	_, pending := c.wish()
+	return pending
+}
+
 // Current is the newest revision; ErrNotFound while there is none.
 func (c *Control) Current() (Revision, error) { return c.store.Current() }
 

@@ -119,11 +119,6 @@ func Main(m interface{ Run() int }, o Options) int {
 	return code
 }
 
-// Running is the lab that Main started, for the tests inside of it.
-func Running() (r Ready, err error) {
-	return r, json.Unmarshal([]byte(os.Getenv(readyVariable)), &r)
-}
-
 func runInside(o Options) (code int, err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
