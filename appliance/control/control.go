@@ -23,6 +23,7 @@ import (
 	"breakwater/appliance/edgelink"
 	"breakwater/appliance/health"
 	"breakwater/appliance/history"
+	"breakwater/appliance/host"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
@@ -50,6 +51,8 @@ type Options struct {
 	Conditions func() []health.Condition
 	// Records are the last ones of the log of this process; nil: none are kept.
 	Records func() []logs.Record
+	// Host is the machine, where it is all Breakwater's; nil: it is not.
+	Host *host.Host
 }
 
 // Control is the one place where settings change. It is safe for concurrent use.
@@ -66,6 +69,7 @@ type Control struct {
 	samples    history.Samples
 	origins    history.Origins
 	bans       bans
+	host       *host.Host
 
 	changing sync.Mutex // one change at a time; taken before mu
 	wake     chan struct{}
@@ -94,7 +98,7 @@ type Pending struct {
 // any other is dropped. Nothing reaches edge before Run or Propose.
 func New(o Options) (*Control, error) {
 	c := &Control{store: o.Store, edge: o.Edge, log: o.Log, now: o.Now, version: o.Version,
-		records: o.Records, others: o.Conditions, wake: make(chan struct{}, 1)}
+		records: o.Records, others: o.Conditions, host: o.Host, wake: make(chan struct{}, 1)}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}

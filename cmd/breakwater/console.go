@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"breakwater/appliance/control"
+	"breakwater/appliance/host"
 	"breakwater/web/api"
 	webtls "breakwater/web/tls"
 )
@@ -55,7 +56,7 @@ func draw(w io.Writer, text string) error {
 func look(ctx context.Context, box *client) screen {
 	ctx, cancel := context.WithTimeout(ctx, consoleWait)
 	defer cancel()
-	s := screen{system: readSystem("/"), ports: readPorts("/sys/class/net")}
+	s := screen{system: host.ReadSystem("/"), ports: host.ReadPorts("/sys/class/net")}
 	s.trouble = box.get(ctx, "/api/v1/status", &s.status)
 	if s.trouble == nil {
 		s.trouble = box.get(ctx, "/api/v1/setup-code", &s.setup)
@@ -68,8 +69,8 @@ func look(ctx context.Context, box *client) screen {
 
 // screen is what the console shows.
 type screen struct {
-	system       system
-	ports        []port
+	system       host.System
+	ports        []host.Port
 	trouble      error // why control does not answer
 	status       control.Status
 	setup        api.Setup

@@ -3,32 +3,29 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"log/slog"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"breakwater/appliance/control"
 	"breakwater/appliance/health"
+	"breakwater/appliance/host"
 	"breakwater/appliance/status"
 	"breakwater/web/api"
 	webtls "breakwater/web/tls"
 )
 
 func TestConsoleText(t *testing.T) {
-	ports := []port{
-		{name: "enp1s0", mac: "52:54:00:12:34:56", link: true, speed: 1000, addresses: []netip.Prefix{
+	ports := []host.Port{
+		{Name: "enp1s0", MAC: "52:54:00:12:34:56", Link: true, Speed: 1000, Addresses: []netip.Prefix{
 			netip.MustParsePrefix("192.0.2.10/24"), netip.MustParsePrefix("2001:db8::10/64"), netip.MustParsePrefix("fe80::1/64")}},
-		{name: "enp2s0", mac: "52:54:00:12:34:57"},
+		{Name: "enp2s0", MAC: "52:54:00:12:34:57"},
 	}
 	const network = `
 Network      enp1s0     52:54:00:12:34:56  link, 1000 Mbit/s
@@ -52,16 +49,16 @@ in words     one two
 		s    screen
 		want string
 	}{
-		{"control is not up", screen{system: system{version: "7", slot: "A"}, ports: ports, trouble: errors.New("no\x1b[2J answer")},
+		{"control is not up", screen{system: host.System{Version: "7", Slot: "A"}, ports: ports, trouble: errors.New("no\x1b[2J answer")},
 			"Breakwater 7, slot A\n\nSTARTING  The web page is not up yet: no [2J answer\n" + network},
-		{"unclaimed", screen{system: system{version: "7", slot: "B"}, ports: ports, status: empty, setup: api.Setup{Code: "ABCD-EFGH"}, certificates: certificates},
+		{"unclaimed", screen{system: host.System{Version: "7", Slot: "B"}, ports: ports, status: empty, setup: api.Setup{Code: "ABCD-EFGH"}, certificates: certificates},
 			"Breakwater 7, slot B\n\nREADY  The data plane does not answer. Settings are at revision 0.\n" + way + "Setup code   ABCD-EFGH\n" + network},
 		{"code used up, no image", screen{ports: ports, status: empty, certificates: certificates},
 			"Breakwater v1\n\nREADY  The data plane does not answer. Settings are at revision 0.\n" + way +
 				"Setup code   used up by wrong tries; start the box again for a new one\n" + network},
 		{"in force", screen{ports: ports[:0:0], setup: api.Setup{Claimed: true}, status: control.Status{Version: "v1", Revision: 3, InForce: true, Edge: &status.Edge{Started: time.Now()}}},
 			"Breakwater v1\n\nREADY  Revision 3 is in force.\n\nWeb page     no network port has an address yet\n\nNetwork      no port was found\n"},
-		{"went back", screen{system: system{version: "7", slot: "A", failed: []string{"8"}}, setup: api.Setup{Claimed: true}, status: control.Status{Revision: 3, InForce: true}},
+		{"went back", screen{system: host.System{Version: "7", Slot: "A", Failed: []string{"8"}}, setup: api.Setup{Claimed: true}, status: control.Status{Revision: 3, InForce: true}},
 			"Breakwater 7, slot A\n\nVersion 8 was started and never found healthy. It was given up for this one.\n\n" +
 				"READY  Revision 3 is in force.\n\nWeb page     no network port has an address yet\n\nNetwork      no port was found\n"},
 		{"claimed, with a condition and no ports", screen{setup: api.Setup{Claimed: true}, status: control.Status{Version: "v1",
@@ -96,71 +93,6 @@ func TestConsoleDraws(t *testing.T) {
 	}
 	if got := strings.Count(out.String(), clearScreen); got != 1 {
 		t.Errorf("drawn %d times, want once", got)
-	}
-}
-
-func TestImageVersion(t *testing.T) {
-	if got := imageVersion([]byte("ID=debian\nIMAGE_ID=breakwater\nIMAGE_VERSION=\"20261122.1\"\n")); got != "20261122.1" {
-		t.Errorf("got %q, want 20261122.1", got)
-	}
-	if got := imageVersion([]byte("ID=debian\n")); got != "" {
-		t.Errorf("without a version: got %q, want none", got)
-	}
-}
-
-func TestFailedVersions(t *testing.T) {
-	tests := []struct {
-		name, entries string
-		want          []string
-	}{
-		{"one", "breakwater_7.efi\x00auto-reboot-to-firmware-setup\x00", nil},
-		{"the newer one runs or is on trial", "breakwater_8.efi\x00breakwater_7.efi\x00", nil},
-		{"given up", "breakwater_7.efi\x00breakwater_8.efi\x00zeta.efi\x00", []string{"8"}},
-		{"cut short", "breakwater_7.efi\x00breakwater_8.", nil},
-		{"empty", "", nil},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			content := []byte{6, 0, 0, 0}
-			for _, letter := range utf16.Encode([]rune(test.entries)) {
-				content = binary.LittleEndian.AppendUint16(content, letter)
-			}
-			file := filepath.Join(t.TempDir(), "LoaderEntries")
-			if err := os.WriteFile(file, content, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(test.want, failedVersions(file), cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("versions (-want +got):\n%s", diff)
-			}
-		})
-	}
-	if got := failedVersions(filepath.Join(t.TempDir(), "none")); got != nil {
-		t.Errorf("without the variable: got %q, want none", got)
-	}
-}
-
-func TestReadPorts(t *testing.T) {
-	dir := t.TempDir()
-	for file, content := range map[string]string{
-		"up/address": "52:54:00:00:00:01\n", "up/carrier": "1\n", "up/speed": "10000\n", "up/device/vendor": "",
-		"unknown/address": "52:54:00:00:00:02\n", "unknown/carrier": "1\n", "unknown/speed": "-1\n", "unknown/device/vendor": "",
-		"bridge/address": "52:54:00:00:00:03\n",
-	} {
-		path := filepath.Join(dir, file)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var got []string
-	for _, p := range readPorts(dir) {
-		got = append(got, p.name+" "+p.mac+" "+p.state())
-	}
-	want := []string{"unknown 52:54:00:00:00:02 link", "up 52:54:00:00:00:01 link, 10000 Mbit/s"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("ports (-want +got):\n%s", diff)
 	}
 }
 

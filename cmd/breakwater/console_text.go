@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 
+	"breakwater/appliance/host"
 	webtls "breakwater/web/tls"
 )
 
@@ -22,12 +23,12 @@ func (s screen) text() string {
 }
 
 func (s screen) title() string {
-	t := "Breakwater " + cmp.Or(s.system.version, s.status.Version)
-	if s.system.slot != "" {
-		t += ", slot " + s.system.slot
+	t := "Breakwater " + cmp.Or(s.system.Version, s.status.Version)
+	if s.system.Slot != "" {
+		t += ", slot " + s.system.Slot
 	}
-	if len(s.system.failed) > 0 {
-		t += fmt.Sprintf("\n\nVersion %s was started and never found healthy. It was given up for this one.", clean(strings.Join(s.system.failed, ", ")))
+	if len(s.system.Failed) > 0 {
+		t += fmt.Sprintf("\n\nVersion %s was started and never found healthy. It was given up for this one.", clean(strings.Join(s.system.Failed, ", ")))
 	}
 	return t
 }
@@ -74,10 +75,10 @@ func (s screen) way() string {
 }
 
 // pageURLs leaves out link-local IPv6 addresses: browsers do not take them.
-func pageURLs(ports []port) []string {
+func pageURLs(ports []host.Port) []string {
 	var list []string
 	for _, p := range ports {
-		for _, a := range p.addresses {
+		for _, a := range p.Addresses {
 			if ip := a.Addr(); ip.Is4() || !ip.IsLinkLocalUnicast() {
 				list = append(list, "https://"+strings.TrimSuffix(net.JoinHostPort(ip.String(), ""), ":")+"/")
 			}
@@ -105,27 +106,27 @@ func pairs(digits string) string {
 	return strings.Join(list, ":")
 }
 
-func portText(ports []port) string {
+func portText(ports []host.Port) string {
 	if len(ports) == 0 {
 		return "\nNetwork      no port was found\n"
 	}
 	var b strings.Builder
 	b.WriteByte('\n')
 	for i, p := range ports {
-		fmt.Fprintf(&b, "%-13s%-10s %s  %s\n", []string{"Network", ""}[min(i, 1)], p.name, p.mac, p.state())
-		for _, a := range p.addresses {
+		fmt.Fprintf(&b, "%-13s%-10s %s  %s\n", []string{"Network", ""}[min(i, 1)], p.Name, p.MAC, linkText(p))
+		for _, a := range p.Addresses {
 			fmt.Fprintf(&b, "%-24s%s\n", "", a)
 		}
 	}
 	return b.String()
 }
 
-func (p port) state() string {
+func linkText(p host.Port) string {
 	switch {
-	case !p.link:
+	case !p.Link:
 		return "no link"
-	case p.speed == 0:
+	case p.Speed == 0:
 		return "link"
 	}
-	return fmt.Sprintf("link, %d Mbit/s", p.speed)
+	return fmt.Sprintf("link, %d Mbit/s", p.Speed)
 }

@@ -12,6 +12,7 @@ import (
 	"breakwater/appliance/access"
 	"breakwater/appliance/control"
 	"breakwater/appliance/edgelink"
+	"breakwater/appliance/host"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/store"
 	"breakwater/web"
@@ -25,10 +26,11 @@ const logLines = 500
 const checkWait = 30 * time.Second
 
 type controlCmd struct {
-	State  string `help:"Directory of the stored settings." default:"/var/lib/breakwater" type:"path" placeholder:"DIR"`
-	Edge   string `help:"Socket of the edge process." default:"/run/breakwater/edge.sock" type:"path" placeholder:"SOCKET"`
-	Socket string `help:"Socket to listen on for the command line." default:"/run/breakwater/control.sock" type:"path" placeholder:"PATH"`
-	Listen string `help:"Address to listen on with TLS, such as 127.0.0.1:8443. Default: none." placeholder:"ADDR"`
+	State     string `help:"Directory of the stored settings." default:"/var/lib/breakwater" type:"path" placeholder:"DIR"`
+	Edge      string `help:"Socket of the edge process." default:"/run/breakwater/edge.sock" type:"path" placeholder:"SOCKET"`
+	Socket    string `help:"Socket to listen on for the command line." default:"/run/breakwater/control.sock" type:"path" placeholder:"PATH"`
+	Listen    string `help:"Address to listen on with TLS, such as 127.0.0.1:8443. Default: none." placeholder:"ADDR"`
+	Appliance bool   `help:"The whole machine is Breakwater's: its network, its name, its versions, its power."`
 }
 
 func (c *controlCmd) Run(ctx context.Context, e *env) error {
@@ -51,7 +53,7 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	core, err := control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(c.Edge), Log: log, Version: version(),
-		Conditions: certificates.Conditions, Records: ring.Records})
+		Conditions: certificates.Conditions, Records: ring.Records, Host: c.machine()})
 	if err != nil {
 		return err
 	}
@@ -79,6 +81,14 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 		return keepAlive(ctx, log, func(ctx context.Context) error { return overSocket(c.Socket).get(ctx, "/api/v1/status", nil) })
 	})
 	return g.Wait()
+}
+
+// machine is what control may change of the system; nil: nothing.
+func (c *controlCmd) machine() *host.Host {
+	if c.Appliance {
+		return &host.Host{}
+	}
+	return nil
 }
 
 // openStore checks the store in a child: a file that is damaged in certain ways ends the process that reads it.

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"bufio"
@@ -18,19 +18,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// system is what runs: the version of the image and the slot that it was started from. Empty: not an image. failed are
-// the versions that were given up.
-type system struct {
-	version, slot string
-	failed        []string
+// System is what runs.
+type System struct {
+	Version string   `json:"version"` // of the image; empty: this is none
+	Slot    string   `json:"slot"`    // A or B; empty: not an image
+	Failed  []string `json:"failed"`  // newer versions in the other slot, which are not started
 }
 
-func readSystem(root string) system {
+// ReadSystem reads what runs from the file system below root, which is "/" but in tests.
+func ReadSystem(root string) System {
 	release, err := os.ReadFile(filepath.Join(root, "etc/os-release"))
 	if err != nil {
-		return system{}
+		return System{}
 	}
-	return system{imageVersion(release), slot(root), failedVersions(filepath.Join(root, loaderEntries))}
+	return System{imageVersion(release), slot(root), failedVersions(filepath.Join(root, loaderEntries))}
 }
 
 // loaderEntries is what systemd-boot found to start, as the EFI variable that it leaves (systemd's Boot Loader Interface).
@@ -91,27 +92,27 @@ func slot(root string) string {
 	return map[string]string{"2": "A", "3": "A", "4": "B", "5": "B"}[strings.TrimSpace(string(number))]
 }
 
-// port is a network port of the machine.
-type port struct {
-	name, mac string
-	link      bool
-	speed     int // Mbit/s; 0: not known
-	addresses []netip.Prefix
+// Port is a network port of the machine.
+type Port struct {
+	Name, MAC string
+	Link      bool
+	Speed     int // Mbit/s; 0: not known
+	Addresses []netip.Prefix
 }
 
-// readPorts lists what has a device behind it: no loopback, no bridges.
-func readPorts(dir string) []port {
+// ReadPorts lists what has a device behind it: no loopback, no bridges. dir is /sys/class/net but in tests.
+func ReadPorts(dir string) []Port {
 	devices, err := filepath.Glob(filepath.Join(dir, "*", "device"))
 	if err != nil {
 		return nil
 	}
-	ports := make([]port, 0, len(devices))
+	ports := make([]Port, 0, len(devices))
 	for _, d := range devices {
 		at := filepath.Dir(d)
 		name := filepath.Base(at)
-		ports = append(ports, port{
-			name: name, mac: read(at, "address"), link: read(at, "carrier") == "1",
-			speed: max(0, number(read(at, "speed"))), addresses: addresses(name),
+		ports = append(ports, Port{
+			Name: name, MAC: read(at, "address"), Link: read(at, "carrier") == "1",
+			Speed: max(0, number(read(at, "speed"))), Addresses: addresses(name),
 		})
 	}
 	return ports

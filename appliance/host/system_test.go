@@ -1,0 +1,78 @@
+package host
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"unicode/utf16"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func TestImageVersion(t *testing.T) {
+	if got := imageVersion([]byte("ID=debian\nIMAGE_ID=breakwater\nIMAGE_VERSION=\"20261122.1\"\n")); got != "20261122.1" {
+		t.Errorf("got %q, want 20261122.1", got)
+	}
+	if got := imageVersion([]byte("ID=debian\n")); got != "" {
+		t.Errorf("without a version: got %q, want none", got)
+	}
+}
+
+func TestFailedVersions(t *testing.T) {
+	tests := []struct {
+		name, entries string
+		want          []string
+	}{
+		{"one", "breakwater_7.efi\x00auto-reboot-to-firmware-setup\x00", nil},
+		{"the newer one runs or is on trial", "breakwater_8.efi\x00breakwater_7.efi\x00", nil},
+		{"given up", "breakwater_7.efi\x00breakwater_8.efi\x00zeta.efi\x00", []string{"8"}},
+		{"cut short", "breakwater_7.efi\x00breakwater_8.", nil},
+		{"empty", "", nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			content := []byte{6, 0, 0, 0}
+			for _, letter := range utf16.Encode([]rune(test.entries)) {
+				content = binary.LittleEndian.AppendUint16(content, letter)
+			}
+			file := filepath.Join(t.TempDir(), "LoaderEntries")
+			if err := os.WriteFile(file, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, failedVersions(file), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("versions (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if got := failedVersions(filepath.Join(t.TempDir(), "none")); got != nil {
+		t.Errorf("without the variable: got %q, want none", got)
+	}
+}
+
+func TestReadPorts(t *testing.T) {
+	dir := t.TempDir()
+	for file, content := range map[string]string{
+		"up/address": "52:54:00:00:00:01\n", "up/carrier": "1\n", "up/speed": "10000\n", "up/device/vendor": "",
+		"unknown/address": "52:54:00:00:00:02\n", "unknown/carrier": "1\n", "unknown/speed": "-1\n", "unknown/device/vendor": "",
+		"bridge/address": "52:54:00:00:00:03\n",
+	} {
+		path := filepath.Join(dir, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, p := range ReadPorts(dir) {
+		got = append(got, fmt.Sprint(p.Name, " ", p.MAC, " ", p.Link, " ", p.Speed))
+	}
+	want := []string{"unknown 52:54:00:00:00:02 true 0", "up 52:54:00:00:00:01 true 10000"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("ports (-want +got):\n%s", diff)
+	}
+}
