@@ -29,6 +29,16 @@ func fill(r *rand.Rand, v reflect.Value) {
 	case Prefix:
 		v.Set(reflect.ValueOf(randomPrefix(r)))
 		return
+	case Address:
+		p := randomPrefix(r)
+		v.Set(reflect.ValueOf(Address{netip.PrefixFrom(p.Addr().Next(), p.Bits())}))
+		return
+	case Addr:
+		v.Set(reflect.ValueOf(Addr{randomPrefix(r).Addr()}))
+		return
+	case MAC:
+		v.Set(reflect.ValueOf(MAC{2, 0, 0, 0, byte(r.Uint32()), byte(r.Uint32())}))
+		return
 	case Server:
 		addr := randomPrefix(r).Addr()
 		v.Set(reflect.ValueOf(Server(netip.AddrPortFrom(addr, uint16(53+r.IntN(2))))))

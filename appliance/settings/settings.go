@@ -21,6 +21,8 @@ type Settings struct {
 	Schema     int        `json:"schema"`
 	Edge       Edge       `json:"edge"`
 	Management Management `json:"management,omitzero"`
+	Host       Host       `json:"host,omitzero"`
+	Updates    Updates    `json:"updates,omitzero"`
 	DNS        DNS        `json:"dns,omitzero"`
 	Limits     Limits     `json:"limits,omitzero"`
 	Pools      []Pool     `json:"pools"`
@@ -35,9 +37,10 @@ type Edge struct {
 
 // Management is who may reach the web page and the API, and how. Origins may never be there.
 type Management struct {
-	Networks []Prefix `json:"networks,omitempty"` // default: any
-	Names    []string `json:"names,omitempty"`    // DNS names under which the page is opened, besides the box's own and its addresses; kept in lower case
-	ACME     ACME     `json:"acme,omitzero"`
+	Interfaces []string `json:"interfaces,omitempty"` // on the appliance, where the box itself answers; default: all but those of the edge, or all where there are no others
+	Networks   []Prefix `json:"networks,omitempty"`   // default: any
+	Names      []string `json:"names,omitempty"`      // DNS names under which the page is opened, besides the box's own and its addresses; kept in lower case
+	ACME       ACME     `json:"acme,omitzero"`
 }
 
 // ACME gets certificates for the names of the management from a certificate authority (RFC 8555). Left out: none.
@@ -46,7 +49,42 @@ type ACME struct {
 	Directory string `json:"directory,omitempty"` // the URL where the authority's protocol begins; default Let's Encrypt
 }
 
-// DNS is who resolves the names of origins. Empty: the operating system's resolvers.
+// Host is the machine, where it is all Breakwater's: the appliance. Elsewhere it has no meaning.
+type Host struct {
+	Name        string      `json:"name,omitempty"`        // default breakwater
+	Interfaces  []Interface `json:"interfaces,omitempty"`  // those that are not listed ask for addresses by DHCP
+	TimeServers []string    `json:"timeServers,omitempty"` // names or addresses, NTP; default: Debian's pool
+}
+
+// Interface is a network port of the machine, or an interface made of others: a VLAN on one, a bond of several.
+type Interface struct {
+	Name      string    `json:"name"`                // of a port, as the box shows it; of a VLAN or bond, as you like
+	MAC       MAC       `json:"mac,omitzero"`        // of a port: these settings are for the port with this address, whatever its name
+	VLAN      int       `json:"vlan,omitempty"`      // a VLAN with this ID, 1 to 4094, on the interface named parent
+	Parent    string    `json:"parent,omitempty"`    // of a VLAN
+	Bond      string    `json:"bond,omitempty"`      // a bond of members: active-backup, 802.3ad (LACP), balance-xor
+	Members   []string  `json:"members,omitempty"`   // of a bond: ports, which have no addresses of their own
+	DHCP      string    `json:"dhcp,omitempty"`      // none, ipv4, ipv6 (with router advertisements), both; default: both without addresses, none with
+	Addresses []Address `json:"addresses,omitempty"` // with the length of their network: 192.0.2.10/24
+	Gateways  []Addr    `json:"gateways,omitempty"`  // of the default routes, at most one for each of IPv4 and IPv6
+	Routes    []Route   `json:"routes,omitempty"`
+	MTU       int       `json:"mtu,omitempty"` // bytes, 1280 to 9216; default: the port's own
+}
+
+// Route is a route to a network by a router.
+type Route struct {
+	To     Prefix `json:"to"`
+	Via    Addr   `json:"via"`
+	Metric int    `json:"metric,omitempty"` // default: the kernel's
+}
+
+// Updates is where new versions of the appliance come from, besides the page.
+type Updates struct {
+	URL string `json:"url,omitempty"` // of the newest update file, https or http: it is signed
+}
+
+// DNS is who resolves the names of origins and, on the appliance, of everything else. Empty: the resolvers of the
+// operating system, which on the appliance are those that DHCP tells.
 type DNS struct {
 	Servers []Server `json:"servers,omitempty"`
 }

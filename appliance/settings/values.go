@@ -3,6 +3,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -156,5 +157,58 @@ func (s *Server) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%s is not the address of a DNS server; write it like \"192.0.2.53\" or \"192.0.2.53:5353\"", quote(string(text)))
 	}
 	*s = Server(ap)
+	return nil
+}
+
+// Address is an address of the box with the length of its network, such as 192.0.2.10/24.
+type Address struct{ netip.Prefix }
+
+// MarshalText always writes the length.
+func (a Address) MarshalText() ([]byte, error) { return a.Prefix.MarshalText() }
+
+// UnmarshalText reads the CIDR form. The length is never guessed.
+func (a *Address) UnmarshalText(text []byte) error {
+	v, err := netip.ParsePrefix(string(text))
+	if err != nil {
+		return fmt.Errorf("%s is not an address with the length of its network; write it like \"192.0.2.10/24\" or \"2001:db8::10/64\"", quote(string(text)))
+	}
+	*a = Address{v}
+	return nil
+}
+
+// Addr is one IP address.
+type Addr struct{ netip.Addr }
+
+// MarshalText writes the address.
+func (a Addr) MarshalText() ([]byte, error) { return a.Addr.MarshalText() }
+
+// UnmarshalText reads an address without a zone.
+func (a *Addr) UnmarshalText(text []byte) error {
+	v, err := netip.ParseAddr(string(text))
+	if err != nil || v.Zone() != "" {
+		return fmt.Errorf("%s is not an IP address; write it like \"192.0.2.1\" or \"2001:db8::1\"", quote(string(text)))
+	}
+	*a = Addr{v}
+	return nil
+}
+
+// MAC is the address of a network port (IEEE 802, 48 bits), written 52:54:00:12:34:56. The zero value is none.
+type MAC [6]byte
+
+// MarshalText writes nothing for the zero value.
+func (m MAC) MarshalText() ([]byte, error) {
+	if m == (MAC{}) {
+		return nil, nil
+	}
+	return []byte(net.HardwareAddr(m[:]).String()), nil
+}
+
+// UnmarshalText reads six pairs of hexadecimal digits, with colons or hyphens.
+func (m *MAC) UnmarshalText(text []byte) error {
+	v, err := net.ParseMAC(string(text))
+	if err != nil || len(v) != len(m) || v[0]&1 != 0 || MAC(v) == (MAC{}) {
+		return fmt.Errorf("%s is not the address of a network port; write it like \"52:54:00:12:34:56\"", quote(string(text)))
+	}
+	*m = MAC(v)
 	return nil
 }
