@@ -9,11 +9,11 @@ export CGO_ENABLED ?= 0
 
 help:
 	@echo 'make run    a whole network on this machine: client, box, origin; Ctrl-C removes it'
-	@echo 'make test   every test but those of the image'
+	@echo 'make test   every test; of those of the image the first start only'
 	@echo 'make build  build/breakwater'
 	@echo 'make bench  the user path next to haproxy and nginx; a table and build/bench.json'
 	@echo 'make image  the bootable image, in build/image; make boot starts it in QEMU, without KVM'
-	@echo 'make test-image  builds it, boots it, sends a player through it, and updates it'
+	@echo 'make test-image  every test of the image: starts, updates, installs and breaks it'
 	@echo 'make lint   style, and the import table'
 	@echo 'make e2e    the end-to-end tests only'
 	@echo 'make browser  the web page in Chromium only; pictures of it in build/screens'

@@ -31,19 +31,25 @@ type stage struct {
 // stages are in the order in which they tell most for the least time. unit is every test that needs no root, with the
 // race detector, and replays what fuzzing found. e2e is those that need it, which have this build tag, one package at
 // a time, because there is one lab on a machine. Those of the web page in a real browser are a stage of their own.
+// The last two build the image and start it once; `make test-image` does more of that.
 func stages(privileged []string) []stage {
-	end := []string{"go", "test", "-json", "-tags", "e2e", "-count=1", "-p=1", "-timeout=30m"}
-	if os.Geteuid() != 0 {
-		end = append(end, "-exec", "sudo -E")
+	asRoot := func(args ...string) []string {
+		if os.Geteuid() != 0 {
+			args = append(args, "-exec", "sudo -E")
+		}
+		return args
 	}
+	end := asRoot("go", "test", "-json", "-tags", "e2e", "-count=1", "-p=1", "-timeout=30m")
 	const browser = "./test/browser"
 	headless := slices.DeleteFunc(privileged, func(dir string) bool { return dir == browser })
 	return []stage{
-		{"vet", false, []string{"go", "vet", "-tags", "e2e", "./..."}},
+		{"vet", false, []string{"go", "vet", "-tags", "e2e vm", "./..."}},
 		{"lint", false, []string{"make", "-s", "lint"}},
 		{"unit", true, []string{"go", "test", "-json", "-race", "-shuffle=on", "./..."}},
 		{"e2e", true, slices.Concat(end, headless)},
 		{"browser", true, slices.Concat(end, []string{browser})},
+		{"image", false, []string{"sh", "-c", "make -s image && test/tools/units"}},
+		{"boot", true, slices.Concat(asRoot("go", "test", "-json", "-tags", "vm", "-count=1", "-timeout=20m"), []string{"-run", "^TestNewBox$", "./test/vm"})},
 	}
 }
 
