@@ -14,8 +14,10 @@ import (
 	"breakwater/appliance/control"
 	"breakwater/appliance/crash"
 	"breakwater/appliance/edgelink"
+	"breakwater/appliance/health"
 	"breakwater/appliance/host"
 	"breakwater/appliance/logs"
+	"breakwater/appliance/seed"
 	"breakwater/appliance/store"
 	"breakwater/web"
 	"breakwater/web/tls"
@@ -67,7 +69,8 @@ func (c *controlCmd) serve(ctx context.Context, log *slog.Logger, o control.Opti
 	if err != nil {
 		return err
 	}
-	o.Conditions = certificates.Conditions
+	taker := seed.Taker{Dir: c.State, Log: log}
+	o.Conditions = func() []health.Condition { return append(certificates.Conditions(), taker.Conditions()...) }
 	core, err := control.New(o)
 	if err != nil {
 		return err
@@ -88,6 +91,8 @@ func (c *controlCmd) serve(ctx context.Context, log *slog.Logger, o control.Opti
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return core.Run(ctx) })
+	taker.Control, taker.Access = core, people
+	g.Go(func() error { return taker.Run(ctx) })
 	g.Go(func() error { return server.Serve(ctx) })
 	if err := notify("READY=1"); err != nil {
 		log.Error("ready", "err", err)
