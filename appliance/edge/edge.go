@@ -36,6 +36,7 @@ type Options struct {
 	State   string        // directory of the plan in force
 	Drain   time.Duration // how long sessions may go on after the end was asked for
 	Version string
+	Build   string // tells this program from every other version of it
 	Log     *slog.Logger
 	Ready   func() error // called when plans are taken
 	// Records are the last ones of Log; nil: none are kept.
@@ -84,7 +85,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	// Not before the socket: an edge that lives has not crashed.
-	e.crashes = crash.Open(crash.Options{File: filepath.Join(o.State, crashFile), Version: o.Version, Log: o.Log})
+	e.crashes = crash.Open(crash.Options{File: filepath.Join(o.State, crashFile), Version: o.Build, Log: o.Log})
 	engineCtx, stopEngine := context.WithCancel(context.Background())
 	defer stopEngine()
 	group, ctx := errgroup.WithContext(ctx)

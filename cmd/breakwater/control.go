@@ -56,7 +56,7 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 		log.Error("the store was damaged and restored", "reason", report.Why, "kept", report.Damaged, "restored", report.Restored)
 	}
 	// Not before the store, which only one process at a time can have.
-	crashes := crash.Open(crash.Options{File: filepath.Join(c.State, crashFile), Version: version(), Log: log})
+	crashes := crash.Open(crash.Options{File: filepath.Join(c.State, crashFile), Version: build(), Log: log})
 	err = c.serve(ctx, log, control.Options{Store: s, Report: report, Edge: edgelink.New(c.Edge), Log: log, Version: version(),
 		Records: ring.Records, Host: c.machine(), Crashes: crashes})
 	crashes.End() // not when it panics

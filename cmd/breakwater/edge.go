@@ -38,7 +38,7 @@ func (c *edgeCmd) Run(ctx context.Context, e *env) error {
 	ring := logs.New(slog.NewTextHandler(e.stderr, nil), logs.Size)
 	log := slog.New(ring)
 	return edge.Run(ctx, edge.Options{
-		Socket: c.Socket, State: c.State, Drain: c.Drain, Version: version(),
+		Socket: c.Socket, State: c.State, Drain: c.Drain, Version: version(), Build: build(),
 		Log: log, Records: ring.Records,
 		Ready: func() error {
 			if err := notify("READY=1"); err != nil {
