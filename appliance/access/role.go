@@ -58,6 +58,7 @@ const (
 	ByLogin  Way = "login"
 	ByToken  Way = "token"
 	BySocket Way = "socket"
+	BySeed   Way = "seed" // in the audit log only: nobody calls by a file
 )
 
 // FreshFor is how long a proof of identity is good for dangerous calls.

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"breakwater/appliance/compile"
+	"breakwater/appliance/crash"
 	"breakwater/appliance/edgelink"
 	"breakwater/appliance/health"
 	"breakwater/appliance/history"
@@ -53,6 +54,8 @@ type Options struct {
 	Records func() []logs.Record
 	// Host is the machine, where it is all Breakwater's; nil: it is not.
 	Host *host.Host
+	// Crashes are those of this process over documents; nil: they are not counted.
+	Crashes *crash.Ledger
 }
 
 // Control is the one place where settings change. It is safe for concurrent use.
@@ -70,6 +73,7 @@ type Control struct {
 	origins    history.Origins
 	bans       bans
 	host       *host.Host
+	crashes    *crash.Ledger
 
 	changing sync.Mutex // one change at a time; taken before mu
 	wake     chan struct{}
@@ -98,7 +102,7 @@ type Pending struct {
 // any other is dropped. Nothing reaches edge before Run or Propose.
 func New(o Options) (*Control, error) {
 	c := &Control{store: o.Store, edge: o.Edge, log: o.Log, now: o.Now, version: o.Version,
-		records: o.Records, others: o.Conditions, host: o.Host, wake: make(chan struct{}, 1)}
+		records: o.Records, others: o.Conditions, host: o.Host, crashes: o.Crashes, wake: make(chan struct{}, 1)}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -126,7 +130,10 @@ func (c *Control) resume() error {
 		return err
 	case c.remaining(candidate) <= 0:
 		return c.drop(candidate)
+	case c.isCondemned(candidate.Document):
+		return c.drop(candidate)
 	}
+	c.use(candidate.Base+1, candidate.Document)
 	p, err := planOf(candidate.Base+1, candidate.Document)
 	if err != nil {
 		c.log.Error("the candidate cannot be used", "err", err)
@@ -171,12 +178,19 @@ func (c *Control) remaining(candidate store.Candidate) time.Duration {
 func (c *Control) wantCurrent() error {
 	current, err := c.store.Current()
 	if errors.Is(err, store.ErrNotFound) {
+		c.useNothing()
 		c.want(nil, nil)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	if c.isCondemned(current.Document) {
+		c.useNothing()
+		c.want(nil, nil)
+		return nil
+	}
+	c.use(current.Number, current.Document)
 	p, err := planOf(current.Number, current.Document)
 	if err != nil {
 		// Edge keeps its own copy of the last plan, so the players are served while an operator reads this.
@@ -194,6 +208,7 @@ func (c *Control) wantCurrent() error {
 // wantReverted brings back revision base; without one, edge must let go of everything that the candidate opened.
 func (c *Control) wantReverted(base uint64) error {
 	if base == 0 {
+		c.useNothing()
 		c.want(nothing(), nil)
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"breakwater/appliance/control"
 	"breakwater/appliance/control/edgetest"
+	"breakwater/appliance/crash"
 	"breakwater/appliance/edgelink"
 	"breakwater/appliance/store"
 )
@@ -50,7 +52,9 @@ func (b *box) start() {
 		b.t.Fatal(err)
 	}
 	b.store = s
-	b.Control, err = control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(b.edge.Socket), Now: func() time.Time { return b.now }})
+	crashes := crash.Open(crash.Options{File: filepath.Join(b.dir, "crashes.json"), Version: "1"})
+	b.Control, err = control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(b.edge.Socket), Now: func() time.Time { return b.now },
+		Crashes: crashes})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -126,6 +126,9 @@ func (c *Control) Propose(ctx context.Context, document []byte, m Meta) (Result,
 		return Result{}, err
 	}
 	document = settings.Encode(s)
+	if err := c.refuseCondemned(document); err != nil {
+		return Result{}, err
+	}
 	if bytes.Equal(document, current.Document) {
 		return Result{Revision: current.Number, Unchanged: true}, nil
 	}
@@ -160,13 +163,17 @@ func (c *Control) apply(ctx context.Context, candidate store.Candidate, p plan.P
 	if err != nil {
 		return Result{}, err
 	}
+	used := c.crashes.Work()
+	c.use(candidate.Base+1, candidate.Document)
 	if err := c.store.SetCandidate(candidate); err != nil {
+		c.crashes.Begin(used)
 		return Result{}, err
 	}
 	old, _ := c.wish()
 	err = c.edge.Apply(ctx, p)
 	later := errors.Is(err, edgelink.ErrUnreachable) && c.wasCommitted(candidate.Document)
 	if err != nil && !later {
+		c.crashes.Begin(used)
 		return Result{}, c.undo(ctx, old, candidate.Base, &NotApplied{err})
 	}
 	c.conditions.Clear(takenBack, "")
@@ -178,6 +185,7 @@ func (c *Control) apply(ctx context.Context, candidate store.Candidate, p plan.P
 	}
 	r, err := c.commit(candidate)
 	if err != nil {
+		c.crashes.Begin(used)
 		return Result{}, c.undo(ctx, old, candidate.Base, err)
 	}
 	c.want(&p, nil)
@@ -221,6 +229,7 @@ func (c *Control) commit(candidate store.Candidate) (Revision, error) {
 	r, err := c.store.Commit(Revision{Author: candidate.Author, Reason: candidate.Reason, Time: c.now().UTC(), Document: candidate.Document})
 	if err == nil {
 		c.conditions.Clear("settings-unusable", "")
+		c.conditions.Clear(condemned, "")
 		c.log.Info("settings committed", "rev", r.Number, "author", r.Author, "reason", r.Reason)
 	}
 	return r, err

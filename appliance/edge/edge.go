@@ -9,18 +9,18 @@ package edge
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"breakwater/appliance/crash"
 	"breakwater/appliance/health"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/origin"
@@ -36,6 +36,7 @@ type Options struct {
 	State   string        // directory of the plan in force
 	Drain   time.Duration // how long sessions may go on after the end was asked for
 	Version string
+	Build   string // tells this program from every other version of it
 	Log     *slog.Logger
 	Ready   func() error // called when plans are taken
 	// Records are the last ones of Log; nil: none are kept.
@@ -49,6 +50,9 @@ const (
 	PlanFile = "plan.json"
 )
 
+// Kept are the files about plans inside Options.State. Without them edge starts with nothing.
+func Kept() []string { return []string{PlanFile, goodFile, crashFile} }
+
 // Edge is the data plane.
 type Edge struct {
 	options    Options
@@ -59,6 +63,7 @@ type Edge struct {
 	steering   *steering.Steering
 	bans       bans
 	routers    routers
+	crashes    *crash.Ledger // nil: none is kept
 
 	mu      sync.Mutex // serialises apply, and guards what follows
 	current *plan.Plan // nil: none yet
@@ -79,6 +84,8 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	// Not before the socket: an edge that lives has not crashed.
+	e.crashes = crash.Open(crash.Options{File: filepath.Join(o.State, crashFile), Version: o.Build, Log: o.Log})
 	engineCtx, stopEngine := context.WithCancel(context.Background())
 	defer stopEngine()
 	group, ctx := errgroup.WithContext(ctx)
@@ -98,7 +105,9 @@ func Run(ctx context.Context, o Options) error {
 		stopEngine()
 		return nil
 	})
-	return group.Wait()
+	err = group.Wait()
+	e.crashes.End()
+	return err
 }
 
 func open(o Options) (*Edge, error) {
@@ -118,48 +127,33 @@ func open(o Options) (*Edge, error) {
 	return e, nil
 }
 
-// restore applies the plan of the former edge. One that cannot be applied any more is left for control to replace.
-func (e *Edge) restore() {
-	var p plan.Plan
-	err := e.read(PlanFile, &p)
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	if err == nil {
-		err = p.Check()
-	}
-	if err == nil {
-		err = e.Apply(&p)
-	}
-	if err != nil {
-		e.options.Log.Error("restore the last plan", "err", err)
-		e.conditions.Raise(health.Condition{
-			Code: "plan-not-restored", Severity: health.Critical, Title: "The last plan could not be put in force again",
-			Detail: fmt.Sprintf("%v. Nothing is proxied until control sends a plan.", err),
-		})
-	}
-}
-
 // Apply puts p in force, or keeps the former plan and says why.
 func (e *Edge) Apply(p *plan.Plan) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := e.apply(p); err != nil {
+	print := p.Fingerprint()
+	if err := e.refuseCondemned(print); err != nil {
+		return err
+	}
+	if err := e.try(p, print); err != nil {
 		if e.current == nil {
+			e.crashes.Begin(crash.Work{})
 			return err
 		}
-		if back := e.apply(e.current); back != nil {
+		if back := e.try(e.current, e.print); back != nil {
 			return fmt.Errorf("%w; and going back to revision %d: %w", err, e.current.Revision, back)
 		}
 		return err
 	}
-	e.current, e.print = p, p.Fingerprint()
+	e.keepGood(print)
+	e.current, e.print = p, print
 	select {
 	case e.changed <- struct{}{}:
 	default: // one is due already
 	}
 	e.kernel.Checked = time.Now()
 	e.conditions.Clear("plan-not-restored", "")
+	e.conditions.Clear(planCondemned, "")
 	if err := e.keep(PlanFile, p); err != nil {
 		// In force, but a restart of edge would need control: worth a condition, not a refusal.
 		e.conditions.Raise(health.Condition{
@@ -171,6 +165,12 @@ func (e *Edge) Apply(p *plan.Plan) error {
 	e.conditions.Clear("plan-not-kept", "")
 	e.options.Log.Info("plan in force", "rev", p.Revision, "services", len(p.Services))
 	return nil
+}
+
+// try applies a plan, after it is known on the disk what would have crashed if this does.
+func (e *Edge) try(p *plan.Plan, print string) error {
+	e.crashes.Begin(crash.Work{Print: print, Revision: p.Revision})
+	return e.apply(p)
 }
 
 // apply opens the new before closing the old: origins are known before the proxy chooses among them, and the proxy
@@ -198,6 +198,7 @@ func (e *Edge) watchKernel(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-check.C:
+			e.crashes.Prove()
 			e.check()
 		}
 	}

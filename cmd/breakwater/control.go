@@ -5,15 +5,19 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"breakwater/appliance/access"
 	"breakwater/appliance/control"
+	"breakwater/appliance/crash"
 	"breakwater/appliance/edgelink"
+	"breakwater/appliance/health"
 	"breakwater/appliance/host"
 	"breakwater/appliance/logs"
+	"breakwater/appliance/seed"
 	"breakwater/appliance/store"
 	"breakwater/web"
 	"breakwater/web/tls"
@@ -21,6 +25,9 @@ import (
 
 // logLines are the lines of the log that the page can show.
 const logLines = 500
+
+// crashFile is the crashes of control, in its state directory.
+const crashFile = "crashes.json"
 
 // checkWait bounds the check of the store at the start.
 const checkWait = 30 * time.Second
@@ -48,16 +55,27 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 	if report.Damaged != "" {
 		log.Error("the store was damaged and restored", "reason", report.Why, "kept", report.Damaged, "restored", report.Restored)
 	}
+	// Not before the store, which only one process at a time can have.
+	crashes := crash.Open(crash.Options{File: filepath.Join(c.State, crashFile), Version: build(), Log: log})
+	err = c.serve(ctx, log, control.Options{Store: s, Report: report, Edge: edgelink.New(c.Edge), Log: log, Version: version(),
+		Records: ring.Records, Host: c.machine(), Crashes: crashes})
+	crashes.End() // not when it panics
+	return err
+}
+
+// serve runs until ctx ends.
+func (c *controlCmd) serve(ctx context.Context, log *slog.Logger, o control.Options) error {
 	certificates, err := tls.Open(c.State, log)
 	if err != nil {
 		return err
 	}
-	core, err := control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(c.Edge), Log: log, Version: version(),
-		Conditions: certificates.Conditions, Records: ring.Records, Host: c.machine()})
+	taker := seed.Taker{Dir: c.State, Log: log}
+	o.Conditions = func() []health.Condition { return append(certificates.Conditions(), taker.Conditions()...) }
+	core, err := control.New(o)
 	if err != nil {
 		return err
 	}
-	people, err := access.New(access.Options{Store: s, Log: log})
+	people, err := access.New(access.Options{Store: o.Store, Log: log})
 	if err != nil {
 		return err
 	}
@@ -73,6 +91,8 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return core.Run(ctx) })
+	taker.Control, taker.Access = core, people
+	g.Go(func() error { return taker.Run(ctx) })
 	g.Go(func() error { return server.Serve(ctx) })
 	if err := notify("READY=1"); err != nil {
 		log.Error("ready", "err", err)

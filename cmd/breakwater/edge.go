@@ -38,7 +38,7 @@ func (c *edgeCmd) Run(ctx context.Context, e *env) error {
 	ring := logs.New(slog.NewTextHandler(e.stderr, nil), logs.Size)
 	log := slog.New(ring)
 	return edge.Run(ctx, edge.Options{
-		Socket: c.Socket, State: c.State, Drain: c.Drain, Version: version(),
+		Socket: c.Socket, State: c.State, Drain: c.Drain, Version: version(), Build: build(),
 		Log: log, Records: ring.Records,
 		Ready: func() error {
 			if err := notify("READY=1"); err != nil {
@@ -49,15 +49,17 @@ func (c *edgeCmd) Run(ctx context.Context, e *env) error {
 	})
 }
 
-// clear removes the plan in force as well: the next edge would put it back. An edge that lives would repair at once
+// clear removes the plans as well: the next edge would put one back. An edge that lives would repair at once
 // what was removed.
 func (c *edgeCmd) clear() error {
 	if conn, err := net.DialTimeout("unix", c.Socket, time.Second); err == nil {
 		_ = conn.Close()
 		return fmt.Errorf("an edge is serving %s; stop it first, or it puts everything back", c.Socket)
 	}
-	if err := os.Remove(filepath.Join(c.State, edge.PlanFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("forget the plan: %w", err)
+	for _, name := range edge.Kept() {
+		if err := os.Remove(filepath.Join(c.State, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("forget the plan: %w", err)
+		}
 	}
 	return steering.Clear()
 }

@@ -49,16 +49,18 @@ type commands struct {
 	Bans     bansCmd     `cmd:"" help:"List the bans."`
 	Events   eventsCmd   `cmd:"" help:"Print the begin and end of every session and flow as they happen."`
 
-	Token     tokenCmd     `cmd:"" help:"Manage the tokens of the API."`
-	Accounts  accountsCmd  `cmd:"" help:"Manage the accounts of the web page."`
-	SetupCode setupCodeCmd `cmd:"" help:"Print the one-time code that claims the box on its web page."`
-	Version   versionCmd   `cmd:"" help:"Print the version."`
+	Token        tokenCmd        `cmd:"" help:"Manage the tokens of the API."`
+	Accounts     accountsCmd     `cmd:"" help:"Manage the accounts of the web page."`
+	SetupCode    setupCodeCmd    `cmd:"" help:"Print the one-time code that claims the box on its web page."`
+	HashPassword hashPasswordCmd `cmd:"" help:"Print the hash of a password, for the accounts of a seed file."`
+	Version      versionCmd      `cmd:"" help:"Print the version."`
 
 	Lab       labCmd       `cmd:"" help:"Run a whole network on this machine: a client, the box and an origin. Needs root."`
 	LabOrigin labOriginCmd `cmd:"" hidden:"" help:"Answer on every port with what arrived; the lab runs this."`
 
 	CheckStore checkStoreCmd `cmd:"" hidden:"" help:"Check the file of the store; control runs this."`
 	Healthy    healthyCmd    `cmd:"" hidden:"" help:"Tell whether this box works, for the trial of a new version."`
+	Machine    machineCmd    `cmd:"" hidden:"" help:"Change the machine; units run this."`
 }
 
 // errUsage is a command line that cannot be understood.

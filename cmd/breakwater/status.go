@@ -55,6 +55,8 @@ func headline(s control.Status) string {
 		return fmt.Sprintf("The data plane does not answer. Settings are at revision %d.", s.Revision)
 	case s.Revision == 0 && s.Pending == nil:
 		return "There are no settings yet."
+	case !s.InForce && s.Edge.Revision == s.Revision:
+		return fmt.Sprintf("The data plane runs revision %d as it was; control does not use it.", s.Revision)
 	case !s.InForce:
 		return fmt.Sprintf("The data plane runs revision %d; revision %d is wanted.", s.Edge.Revision, s.Revision)
 	case s.Pending != nil:

@@ -121,6 +121,16 @@ func boxStatus(t *testing.T) (s control.Status) {
 	return s
 }
 
+// tryStatus is boxStatus while control may be dead.
+func tryStatus(t *testing.T) (s control.Status, err error) {
+	t.Helper()
+	out := breakwater(t, nil, "status", "--json")
+	if err := json.Unmarshal([]byte(out.stdout), &s); err != nil {
+		return s, fmt.Errorf("%w: %s", err, out.stderr)
+	}
+	return s, nil
+}
+
 // reasons are the counters of closes and drops of one protocol.
 func reasons(t *testing.T, protocol plan.Protocol) map[status.Reason]uint64 {
 	t.Helper()
