@@ -53,6 +53,8 @@ type Options struct {
 	Records func() []logs.Record
 	// Host is the machine, where it is all Breakwater's; nil: it is not.
 	Host *host.Host
+	// Update is how the machine comes to another version.
+	Update UpdateOptions
 }
 
 // Control is the one place where settings change. It is safe for concurrent use.
@@ -70,6 +72,7 @@ type Control struct {
 	origins    history.Origins
 	bans       bans
 	host       *host.Host
+	updates    *updates
 
 	changing sync.Mutex // one change at a time; taken before mu
 	wake     chan struct{}
@@ -106,6 +109,7 @@ func New(o Options) (*Control, error) {
 		c.now = time.Now
 	}
 	c.started = c.now()
+	c.updates = newUpdates(c, o.Update)
 	c.reportStore(o.Report)
 	if err := c.loadBans(); err != nil {
 		return nil, err
@@ -261,6 +265,9 @@ func (c *Control) reportStore(r store.Report) {
 // Run keeps edge on what it should run, and reverts a candidate at its deadline, until ctx ends.
 func (c *Control) Run(ctx context.Context) error {
 	keeper := keeper{c: c}
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { c.updates.run(ctx) })
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {

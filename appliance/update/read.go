@@ -79,7 +79,7 @@ func readHead(s *source, key ed25519.PublicKey) (head, error) {
 	if err != nil {
 		return head{}, err
 	}
-	if !ed25519.Verify(key, sums, signature) {
+	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, sums, signature) {
 		return head{}, fault(BadSignature, "the update is not signed with the key that this box trusts, or it is damaged")
 	}
 	h := head{sums: sums}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,7 @@ import (
 	"breakwater/appliance/host"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/store"
+	"breakwater/appliance/update"
 	"breakwater/web"
 	"breakwater/web/tls"
 )
@@ -53,7 +55,7 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	core, err := control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(c.Edge), Log: log, Version: version(),
-		Conditions: certificates.Conditions, Records: ring.Records, Host: c.machine()})
+		Conditions: certificates.Conditions, Records: ring.Records, Host: c.machine(), Update: c.updates(log)})
 	if err != nil {
 		return err
 	}
@@ -89,6 +91,20 @@ func (c *controlCmd) machine() *host.Host {
 		return &host.Host{}
 	}
 	return nil
+}
+
+// updates is how the machine comes to another version; the zero value: it does not.
+func (c *controlCmd) updates(log *slog.Logger) control.UpdateOptions {
+	machine := c.machine()
+	if machine == nil {
+		return control.UpdateOptions{}
+	}
+	key, err := update.ReadPublicKey(update.PublicKeyFile)
+	if err != nil {
+		log.Error("without the key of updates every update is refused", "err", err)
+	}
+	return control.UpdateOptions{Dir: filepath.Join(c.State, "update"), Key: key, System: func() host.System { return host.ReadSystem("/") },
+		Install: func(ctx context.Context) error { return machine.Start(ctx, host.Update) }}
 }
 
 // openStore checks the store in a child: a file that is damaged in certain ways ends the process that reads it.
