@@ -304,20 +304,20 @@ func (u *updates) needRoom(bytes int64) error {
 	return nil
 }
 
-// InstallUpdate begins to write the received update into the other slot, and returns. Update tells what becomes of it.
-func (c *Control) InstallUpdate() error {
+// InstallUpdate begins to write the received update into the other slot, and returns its version. Update tells what becomes of it.
+func (c *Control) InstallUpdate() (version string, err error) {
 	u := c.updates
 	if !u.on() {
-		return ErrNoAppliance
+		return "", ErrNoAppliance
 	}
 	u.mu.Lock()
 	r, there := u.release, u.state == UpdateReceived
 	u.mu.Unlock()
 	if !there {
-		return ErrNoUpdate
+		return "", ErrNoUpdate
 	}
 	if err := u.begin(UpdateInstalling); err != nil {
-		return err
+		return "", err
 	}
 	u.jobs <- func(ctx context.Context) { // begin lets one job in
 		err := u.Install(ctx)
@@ -333,7 +333,7 @@ func (c *Control) InstallUpdate() error {
 		u.tellInstalled(r.Version)
 		u.noteOrigins(ctx, r.Version)
 	}
-	return nil
+	return r.Version, nil
 }
 
 // ForgetUpdate removes the received update, and the reason why the last step failed; ErrNoUpdate when there is neither.

@@ -49,6 +49,7 @@ type commands struct {
 	Bans     bansCmd     `cmd:"" help:"List the bans."`
 	Events   eventsCmd   `cmd:"" help:"Print the begin and end of every session and flow as they happen."`
 
+	Update    updateCmd    `cmd:"" help:"Bring the appliance to another version: into its other slot, for the next restart."`
 	Token     tokenCmd     `cmd:"" help:"Manage the tokens of the API."`
 	Accounts  accountsCmd  `cmd:"" help:"Manage the accounts of the web page."`
 	SetupCode setupCodeCmd `cmd:"" help:"Print the one-time code that claims the box on its web page."`
