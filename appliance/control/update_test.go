@@ -368,6 +368,10 @@ func TestOriginsThatWereUp(t *testing.T) {
 	pools(status.Origin{Name: "one"}, status.Origin{Name: "two", Up: true}, status.Origin{Name: "three", Up: true}, status.Origin{Name: "four"})
 	missing("games/one", "games/four")
 	pools(status.Origin{Name: "one"}, status.Origin{Name: "four", Up: true})
+	missing("games/one", "games/four") // four was not checked yet
+	pools(status.Origin{Name: "one"}, status.Origin{Name: "four", Up: true, Checks: 2, Failures: 2})
+	missing("games/one", "games/four")
+	pools(status.Origin{Name: "one"}, status.Origin{Name: "four", Up: true, Checks: 3, Failures: 2})
 	missing()
 	pools(status.Origin{Name: "one"})
 	missing("games/one") // the settings have no four any more

@@ -40,7 +40,7 @@ func (u *updates) noteOrigins(ctx context.Context, version string) {
 		}
 		t := trial{Version: version}
 		eachOrigin(seen, func(name string, o status.Origin) {
-			if o.Up && o.Checks > 0 {
+			if provenUp(o) {
 				t.Origins = append(t.Origins, name)
 			}
 		})
@@ -54,6 +54,9 @@ func (u *updates) noteOrigins(ctx context.Context, version string) {
 		u.c.log.Error("note which origins are up before a new version", "err", err)
 	}
 }
+
+// provenUp tells whether a check has found an origin up. It is taken for up before that, and while the first ones fail.
+func provenUp(o status.Origin) bool { return o.Up && o.Checks > o.Failures }
 
 func eachOrigin(seen status.Edge, each func(name string, o status.Origin)) {
 	for _, pool := range seen.Pools {
@@ -80,7 +83,7 @@ func (u *updates) missing(ctx context.Context) []string {
 	list, up := none, false
 	eachOrigin(seen, func(name string, o status.Origin) {
 		if slices.Contains(t.Origins, name) {
-			list, up = append(list, name), up || o.Up
+			list, up = append(list, name), up || provenUp(o)
 		}
 	})
 	if up {
