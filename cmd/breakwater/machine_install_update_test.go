@@ -198,3 +198,13 @@ func TestInstallUpdateCutShortAtEachEntry(t *testing.T) {
 		t.Errorf("systemd-sysupdate was given %q", got)
 	}
 }
+
+func TestInstallUpdateNeedsRoom(t *testing.T) {
+	c := installUpdateCmd{updatePlaces{Unpacked: t.TempDir()}}
+	if err := c.needRoom(1 << 50); err == nil || !strings.Contains(err.Error(), "not enough room to unpack the update: it takes 1073741824 MiB") {
+		t.Errorf("got %v", err)
+	}
+	if err := c.needRoom(1); err != nil {
+		t.Error(err)
+	}
+}
