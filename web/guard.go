@@ -44,7 +44,7 @@ func (s *site) local(h http.Handler) http.Handler { return s.withHeaders(fromOur
 func fromOurPages(h http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(denyCrossOrigin))
-	return protection.Handler(http.MaxBytesHandler(h, maxBody))
+	return protection.Handler(bounded(h))
 }
 
 func denyCrossOrigin(w http.ResponseWriter, _ *http.Request) {
@@ -176,10 +176,13 @@ func (s *site) guarded(r sitemap.Route) echo.HandlerFunc {
 			return err
 		}
 		if r.Danger && !who.Fresh(time.Now()) {
-			if forAPI {
+			if forAPI || r.Body > 0 { // a form of this size does not wait in a page until the password is given
 				return &api.Problem{Status: http.StatusForbidden, Code: "proof-needed", Detail: "This needs the password again: it was last given more than 5 minutes ago."}
 			}
 			return s.formOf(c, func(c echo.Context) error { return s.pages.Prove(c, r.Handle) })
+		}
+		if r.Body > 0 {
+			return large(c, r.Body, r.Handle)
 		}
 		if forAPI {
 			return r.Handle(c)

@@ -56,6 +56,8 @@ type Options struct {
 	Host *host.Host
 	// Crashes are those of this process over documents; nil: they are not counted.
 	Crashes *crash.Ledger
+	// Update is how the machine comes to another version.
+	Update UpdateOptions
 }
 
 // Control is the one place where settings change. It is safe for concurrent use.
@@ -74,6 +76,7 @@ type Control struct {
 	bans       bans
 	host       *host.Host
 	crashes    *crash.Ledger
+	updates    *updates
 
 	changing sync.Mutex // one change at a time; taken before mu
 	wake     chan struct{}
@@ -110,6 +113,7 @@ func New(o Options) (*Control, error) {
 		c.now = time.Now
 	}
 	c.started = c.now()
+	c.updates = newUpdates(c, o.Update)
 	c.reportStore(o.Report)
 	if err := c.loadBans(); err != nil {
 		return nil, err
@@ -276,6 +280,9 @@ func (c *Control) reportStore(r store.Report) {
 // Run keeps edge on what it should run, and reverts a candidate at its deadline, until ctx ends.
 func (c *Control) Run(ctx context.Context) error {
 	keeper := keeper{c: c}
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { c.updates.run(ctx) })
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {

@@ -27,8 +27,16 @@ func (c *Control) startUnit(ctx context.Context, unit string) error {
 	return c.host.Start(ctx, unit)
 }
 
-// Restart starts the machine again. It returns as soon as systemd has begun with that.
-func (c *Control) Restart(ctx context.Context) error { return c.startUnit(ctx, host.Restart) }
+// Restart starts the machine again, with the version that was installed last. It returns as soon as systemd has begun
+// with that.
+func (c *Control) Restart(ctx context.Context) error {
+	if c.updates.on() {
+		if runs := c.updates.System(); runs.Other > runs.Version {
+			c.updates.noteOrigins(ctx, runs.Other)
+		}
+	}
+	return c.startUnit(ctx, host.Restart)
+}
 
 // PowerOff turns the machine off.
 func (c *Control) PowerOff(ctx context.Context) error { return c.startUnit(ctx, host.PowerOff) }

@@ -84,6 +84,8 @@ type Meta struct {
 	Reason  string
 	Confirm time.Duration // how long to wait for Confirm before reverting; 0: committed at once
 	Base    *uint64       // the revision that the change was made for; nil: whatever is current
+
+	back bool // to the document of an older revision
 }
 
 // Result is what became of a document.
@@ -124,6 +126,11 @@ func (c *Control) Propose(ctx context.Context, document []byte, m Meta) (Result,
 	current, err := c.admit(m.Base)
 	if err != nil {
 		return Result{}, err
+	}
+	// Whoever changes settings that this version cannot read changes what it cannot show. To go back to an older
+	// revision is a choice, and the newer one is kept.
+	if settings.Newer(current.Document) && !m.back {
+		return Result{}, ErrNewer
 	}
 	document = settings.Encode(s)
 	if err := c.refuseCondemned(document); err != nil {
@@ -291,6 +298,7 @@ func (c *Control) Rollback(ctx context.Context, number uint64, m Meta) (Result, 
 	if m.Reason == "" {
 		m.Reason = fmt.Sprintf("roll back to revision %d", number)
 	}
+	m.back = true
 	return c.Propose(ctx, r.Document, m)
 }
 

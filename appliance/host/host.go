@@ -21,6 +21,7 @@ import (
 const (
 	Restart  = "reboot.target"
 	PowerOff = "poweroff.target"
+	Update   = "breakwater-update.service"
 )
 
 // Failed is a unit that was started and did not succeed.

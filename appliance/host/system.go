@@ -22,6 +22,7 @@ import (
 type System struct {
 	Version string   `json:"version"` // of the image; empty: this is none
 	Slot    string   `json:"slot"`    // A or B; empty: not an image
+	Other   string   `json:"other"`   // the version in the other slot; empty: none
 	Failed  []string `json:"failed"`  // newer versions in the other slot, which are not started
 }
 
@@ -31,7 +32,12 @@ func ReadSystem(root string) System {
 	if err != nil {
 		return System{}
 	}
-	return System{imageVersion(release), slot(root), failedVersions(filepath.Join(root, loaderEntries))}
+	s := System{Version: imageVersion(release), Failed: failedVersions(filepath.Join(root, loaderEntries))}
+	if below := rootPartition(root); below != "" {
+		s.Slot = slots[read(below, "partition")]
+		s.Other = otherVersion(below, filepath.Join(root, "run/udev/data"))
+	}
+	return s
 }
 
 // loaderEntries is what systemd-boot found to start, as the EFI variable that it leaves (systemd's Boot Loader Interface).
@@ -74,8 +80,11 @@ func imageVersion(release []byte) string {
 	return ""
 }
 
-// slot is A or B: the root lies over the device mapper on the partitions 2 and 3, or on 4 and 5 (image/repart).
-func slot(root string) string {
+// slots are those of the partitions: for each a system and, before it, its hashes (image/repart).
+var slots = map[string]string{"2": "A", "3": "A", "4": "B", "5": "B"}
+
+// rootPartition is where sysfs has one of the partitions that the root lies on, over the device mapper.
+func rootPartition(root string) string {
 	info, err := os.Stat(root)
 	if err != nil {
 		return ""
@@ -85,11 +94,33 @@ func slot(root string) string {
 	if err != nil || len(below) == 0 {
 		return ""
 	}
-	number, err := os.ReadFile(below[0])
+	at, err := filepath.EvalSymlinks(filepath.Dir(below[0]))
 	if err != nil {
 		return ""
 	}
-	return map[string]string{"2": "A", "3": "A", "4": "B", "5": "B"}[strings.TrimSpace(string(number))]
+	return at
+}
+
+// otherVersion is in the label of the system's partition in the other slot. The kernel knows the label of when it
+// started; udev, whose database this is, read it anew after an update.
+func otherVersion(partition, udev string) string {
+	other := map[string]string{"A": "5", "B": "3"}[slots[read(partition, "partition")]]
+	siblings, err := filepath.Glob(filepath.Join(filepath.Dir(partition), "*", "partition"))
+	if err != nil {
+		return ""
+	}
+	for _, file := range siblings {
+		at := filepath.Dir(file)
+		if read(at, "partition") != other {
+			continue
+		}
+		for line := range strings.Lines(read(udev, "b"+read(at, "dev"))) {
+			if label, ok := strings.CutPrefix(strings.TrimSpace(line), "E:ID_PART_ENTRY_NAME=breakwater_"); ok {
+				return label
+			}
+		}
+	}
+	return ""
 }
 
 // Port is a network port of the machine.

@@ -52,6 +52,30 @@ func TestFailedVersions(t *testing.T) {
 	}
 }
 
+func TestOtherVersion(t *testing.T) {
+	dir := t.TempDir()
+	for file, content := range map[string]string{
+		"vda/vda3/partition": "3\n", "vda/vda3/dev": "254:3\n", "vda/vda5/partition": "5\n", "vda/vda5/dev": "254:5\n",
+		"vda/vda2/partition": "2\n", "vda/vda2/dev": "254:2\n",
+		"udev/b254:3": "E:ID_PART_ENTRY_NUMBER=3\nE:ID_PART_ENTRY_NAME=breakwater_7\n", "udev/b254:5": "E:ID_PART_ENTRY_NAME=breakwater_8\n",
+		"vdb/vdb3/partition": "3\n", "vdb/vdb3/dev": "254:19\n", "vdb/vdb5/partition": "5\n", "vdb/vdb5/dev": "254:21\n",
+		"udev/b254:21": "E:ID_PART_ENTRY_NAME=_empty\n",
+	} {
+		path := filepath.Join(dir, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for partition, want := range map[string]string{"vda/vda3": "8", "vda/vda2": "8", "vda/vda5": "7", "vdb/vdb3": "", "vdb/vdb5": "", "none": ""} {
+		if got := otherVersion(filepath.Join(dir, partition), filepath.Join(dir, "udev")); got != want {
+			t.Errorf("beside %s: got %q, want %q", partition, got, want)
+		}
+	}
+}
+
 func TestReadPorts(t *testing.T) {
 	dir := t.TempDir()
 	for file, content := range map[string]string{

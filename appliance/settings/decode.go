@@ -56,6 +56,14 @@ func decode(data []byte, steps []migration) (Settings, []Problem) {
 	return s.normal(), r
 }
 
+// Newer tells whether a document is of a schema that this program does not know yet.
+func Newer(data []byte) bool {
+	var doc struct {
+		Schema int `json:"schema"`
+	}
+	return json.Unmarshal(data, &doc) == nil && doc.Schema > Schema
+}
+
 // document is a JSON object before it has types: numbers are json.Number, lists []any.
 type document = map[string]any
 

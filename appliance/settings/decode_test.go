@@ -301,3 +301,17 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestNewer(t *testing.T) {
+	tests := []struct {
+		document string
+		want     bool
+	}{
+		{`{"schema": 1}`, false}, {`{"schema": 2, "unheard": {}}`, true}, {`{}`, false}, {``, false}, {`{"schema": "2"}`, false}, {`{"schema": 2`, false},
+	}
+	for _, test := range tests {
+		if got := Newer([]byte(test.document)); got != test.want {
+			t.Errorf("%s: got %v, want %v", test.document, got, test.want)
+		}
+	}
+}

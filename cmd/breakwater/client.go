@@ -192,6 +192,11 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	if len(body) > 0 {
 		request.Header.Set("Content-Type", "application/json")
 	}
+	return c.send(request)
+}
+
+// send makes a request and returns a response of the 200s; the caller closes its body.
+func (c *client) send(request *http.Request) (*http.Response, error) {
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}

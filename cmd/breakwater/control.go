@@ -19,6 +19,7 @@ import (
 	"breakwater/appliance/logs"
 	"breakwater/appliance/seed"
 	"breakwater/appliance/store"
+	"breakwater/appliance/update"
 	"breakwater/web"
 	"breakwater/web/tls"
 )
@@ -58,7 +59,7 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 	// Not before the store, which only one process at a time can have.
 	crashes := crash.Open(crash.Options{File: filepath.Join(c.State, crashFile), Version: build(), Log: log})
 	err = c.serve(ctx, log, control.Options{Store: s, Report: report, Edge: edgelink.New(c.Edge), Log: log, Version: version(),
-		Records: ring.Records, Host: c.machine(), Crashes: crashes})
+		Records: ring.Records, Host: c.machine(), Crashes: crashes, Update: c.updates(log)})
 	crashes.End() // not when it panics
 	return err
 }
@@ -109,6 +110,20 @@ func (c *controlCmd) machine() *host.Host {
 		return &host.Host{}
 	}
 	return nil
+}
+
+// updates is how the machine comes to another version; the zero value: it does not.
+func (c *controlCmd) updates(log *slog.Logger) control.UpdateOptions {
+	machine := c.machine()
+	if machine == nil {
+		return control.UpdateOptions{}
+	}
+	key, err := update.ReadPublicKey(update.PublicKeyFile)
+	if err != nil {
+		log.Error("without the key of updates every update is refused", "err", err)
+	}
+	return control.UpdateOptions{Dir: filepath.Join(c.State, "update"), Key: key, System: func() host.System { return host.ReadSystem("/") },
+		Install: func(ctx context.Context) error { return machine.Start(ctx, host.Update) }}
 }
 
 // openStore checks the store in a child: a file that is damaged in certain ways ends the process that reads it.

@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"strings"
 	"time"
 
 	"breakwater/appliance/control"
+	"breakwater/appliance/host"
 )
 
 const (
@@ -21,6 +25,7 @@ type healthyCmd struct {
 	Socket string        `help:"Socket of the control process." default:"/run/breakwater/control.sock" type:"path" placeholder:"SOCKET"`
 	Page   string        `help:"The web page, on this machine." default:"https://127.0.0.1/" placeholder:"URL"`
 	Within time.Duration `help:"How long the box may take to become healthy." default:"0s" placeholder:"TIME"`
+	Report string        `help:"File to write the reason into, for the version that comes back." type:"path" placeholder:"FILE"`
 }
 
 // Run asks until everything is well, and returns what was not at the end of its time.
@@ -33,7 +38,7 @@ func (c *healthyCmd) Run(ctx context.Context, e *env) error {
 			return err
 		}
 		if time.Now().Add(healthyEvery).After(end) {
-			return fmt.Errorf("this version is not healthy: %w", err)
+			return c.tell(fmt.Errorf("this version is not healthy: %w", err))
 		}
 		select {
 		case <-ctx.Done():
@@ -41,6 +46,27 @@ func (c *healthyCmd) Run(ctx context.Context, e *env) error {
 		case <-time.After(healthyEvery):
 		}
 	}
+}
+
+// tell leaves the reason for the version that comes back, which tells it on the page.
+func (c *healthyCmd) tell(why error) error {
+	if c.Report == "" {
+		return why
+	}
+	content, err := json.Marshal(control.Unhealthy{Version: host.ReadSystem("/").Version, Reason: why.Error()})
+	if err == nil {
+		err = writeSynced(c.Report, content) // the machine starts again at once
+	}
+	return errors.Join(why, err)
+}
+
+func writeSynced(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 func (c *healthyCmd) check(ctx context.Context) error {
@@ -52,6 +78,13 @@ func (c *healthyCmd) check(ctx context.Context) error {
 	}
 	if s.Edge == nil || !s.InForce && (s.Revision > 0 || s.Pending != nil) {
 		return errors.New(headline(s))
+	}
+	var u control.Update
+	if err := overSocket(c.Socket).get(ctx, "/api/v1/update", &u); err != nil {
+		return fmt.Errorf("control does not answer: %w", err)
+	}
+	if len(u.Missing) > 0 {
+		return fmt.Errorf("none of the origins that were up before is up: %s", strings.Join(u.Missing, ", "))
 	}
 	if err := pageAnswers(ctx, c.Page); err != nil {
 		return fmt.Errorf("the web page does not answer: %w", err)

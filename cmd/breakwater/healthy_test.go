@@ -1,10 +1,19 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"breakwater/appliance/control"
+	"breakwater/appliance/host"
+	"breakwater/appliance/status"
+	"breakwater/web/webtest"
 )
 
 // TestHealthy: a version stays if page, control and edge answer and the settings, if there are any, are in force.
@@ -26,4 +35,37 @@ func TestHealthy(t *testing.T) {
 	b.edge.Restart() // without the plan, which control sends again
 	expect(t, 0, "Breakwater is healthy.", "", "healthy", "--socket", filepath.Join(b.dir, "control.sock"), "--page", b.tls, "--within", "30s")
 	expect(t, 1, "not healthy: control does not answer: ", "", "healthy", "--socket", filepath.Join(b.dir, "none.sock"))
+}
+
+// TestAVersionThatLosesTheOriginsIsNotHealthy: one of those that were up before has to be up. The reason is left for the
+// version that comes back.
+func TestAVersionThatLosesTheOriginsIsNotHealthy(t *testing.T) {
+	site, machine := webtest.StartAppliance(t)
+	report := filepath.Join(t.TempDir(), "unhealthy")
+	healthy := func(wantCode int, wantText string) {
+		t.Helper()
+		expect(t, wantCode, wantText, "", "healthy", "--socket", filepath.Join(site.Dir, "c.sock"), "--page", site.URL, "--report", report)
+	}
+	origins := func(one, two bool) {
+		site.Edge.Observe(status.Edge{Pools: []status.Pool{{Name: "games", Origins: []status.Origin{{Name: "one", Up: one, Checks: 3}, {Name: "two", Up: two, Checks: 3}}}}})
+	}
+	origins(true, true)
+	machine.Runs(host.System{Version: webtest.Running, Slot: "A", Other: webtest.Newer})
+	if err := site.Control.Restart(t.Context()); !errors.Is(err, control.ErrNoAppliance) { // the test has no systemd
+		t.Fatal(err)
+	}
+	machine.Runs(host.System{Version: webtest.Newer, Slot: "B", Other: webtest.Running})
+	origins(false, true)
+	healthy(0, "Breakwater is healthy.")
+	origins(false, false)
+	const reason = "not healthy: none of the origins that were up before is up: games/one, games/two"
+	healthy(1, reason)
+	var said control.Unhealthy
+	content, err := os.ReadFile(report)
+	if err == nil {
+		err = json.Unmarshal(content, &said)
+	}
+	if err != nil || !strings.HasSuffix(said.Reason, reason) {
+		t.Errorf("the report is %+v, %v", said, err)
+	}
 }

@@ -54,6 +54,7 @@ type commands struct {
 	SetupCode    setupCodeCmd    `cmd:"" help:"Print the one-time code that claims the box on its web page."`
 	HashPassword hashPasswordCmd `cmd:"" help:"Print the hash of a password, for the accounts of a seed file."`
 	Version      versionCmd      `cmd:"" help:"Print the version."`
+	Update       updateCmd       `cmd:"" help:"Bring the appliance to another version: into its other slot, for the next restart."`
 
 	Lab       labCmd       `cmd:"" help:"Run a whole network on this machine: a client, the box and an origin. Needs root."`
 	LabOrigin labOriginCmd `cmd:"" hidden:"" help:"Answer on every port with what arrived; the lab runs this."`

@@ -36,7 +36,7 @@ func boot(t *testing.T, players int, image string, arguments ...string) *machine
 	command := exec.Command("../../image/boot", "-monitor", "unix:"+m.monitor+",server,nowait", "-serial", "file:"+m.serial, "-serial", "file:"+m.reports,
 		"-netdev", fmt.Sprintf(edgeNetwork, players), "-device", "virtio-net-pci,netdev=edge,romfile=,mac=52:54:00:00:00:02",
 		"-smbios", credential(t, "extra-unit", "report.service"), "-smbios", credential(t, "extra-unit", "report.timer"),
-		"-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.wants=report.timer systemd.wants=update.path")
+		"-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.wants=report.timer")
 	command.Args = append(command.Args, arguments...)
 	command.Env = append(os.Environ(), fmt.Sprintf("WEB_PORT=%d", page), "IMAGE="+image)
 	command.Stdout, command.Stderr = os.Stderr, os.Stderr

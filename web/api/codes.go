@@ -68,6 +68,17 @@ var codes = map[string]int{
 	"passkey":        http.StatusUnprocessableEntity,
 	"too-many":       http.StatusConflict,
 
+	// The machine and its versions.
+	"no-appliance":     http.StatusConflict,
+	"no-update":        http.StatusNotFound,
+	"no-update-url":    http.StatusConflict,
+	"update-busy":      http.StatusConflict,
+	"update-refused":   http.StatusUnprocessableEntity,
+	"update-signature": http.StatusUnprocessableEntity,
+	"update-older":     http.StatusConflict,
+	"update-given-up":  http.StatusConflict,
+	"too-slow":         http.StatusRequestTimeout,
+
 	"certificate": http.StatusUnprocessableEntity,
 	"internal":    http.StatusInternalServerError,
 }
@@ -98,6 +109,11 @@ var known = []struct {
 	{edgelink.ErrNoSession, "no-session", ""},
 	{control.ErrNoSpace, "no-space", ""},
 	{control.ErrNewer, "newer-store", ""},
+	{control.ErrNoAppliance, "no-appliance", ""},
+	{control.ErrNoUpdate, "no-update", ""},
+	{control.ErrNoUpdateURL, "no-update-url", ""},
+	{control.ErrUpdateBusy, "update-busy", ""},
+	{control.ErrUpdateGivenUp, "update-given-up", ""},
 	{access.ErrWrong, "wrong", ""},
 	{access.ErrSecondFactor, "second-factor", "second"},
 	{access.ErrSetupDead, "setup-dead", ""},

@@ -23,6 +23,7 @@ import (
 	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/status"
+	"breakwater/appliance/update"
 	"breakwater/web/api"
 	"breakwater/web/tls"
 	"breakwater/web/webtest"
@@ -210,7 +211,9 @@ func TestSchemasCompile(t *testing.T) {
 				}
 			}
 			if o.RequestBody != nil {
-				d.schema(t, "paths", path, method, "requestBody", "content", "application/json", "schema")
+				for kind := range o.RequestBody.Content {
+					d.schema(t, "paths", path, method, "requestBody", "content", kind, "schema")
+				}
 			}
 		}
 	}
@@ -249,7 +252,7 @@ func TestSchemasHaveTheFieldsOfTheirTypes(t *testing.T) {
 		"TryRequest": control.TryRequest{}, "Trial": status.Trial{}, "OriginTrial": control.OriginTrial{}, "Trials": api.Trials{},
 		"Passkey": access.Passkey{}, "Account": access.Account{}, "Me": api.Me{}, "Login": access.LoginInfo{}, "Token": access.Token{},
 		"NewToken": api.NewToken{}, "TokenRequest": api.TokenRequest{}, "TOTP": api.TOTP{}, "RecoveryCodes": api.RecoveryCodes{},
-		"AuditEntry": access.AuditEntry{}, "AuditCheck": api.AuditCheck{}, "Certificate": tls.Certificate{}, "Setup": api.Setup{},
+		"AuditEntry": access.AuditEntry{}, "AuditCheck": api.AuditCheck{}, "Certificate": tls.Certificate{}, "Setup": api.Setup{}, "Update": control.Update{}, "Release": update.Release{},
 	} {
 		schema, _ := d.schemas[name].(map[string]any)
 		properties, _ := schema["properties"].(map[string]any)

@@ -13,6 +13,7 @@ import (
 	"breakwater/appliance/control"
 	"breakwater/appliance/edgelink"
 	"breakwater/appliance/settings"
+	"breakwater/appliance/update"
 	"breakwater/web/caller"
 	"breakwater/web/tls"
 )
@@ -114,6 +115,9 @@ func ofTyped(err error) *Problem {
 	if e, ok := errors.AsType[*tls.Refused](err); ok {
 		return Refuse("certificate", sentence(e.Why))
 	}
+	if e, ok := errors.AsType[*update.Error](err); ok {
+		return Refuse(updateCodes[e.Fault], sentence(e.Text))
+	}
 	if _, ok := errors.AsType[*control.Stale](err); ok {
 		return Refuse("stale", err.Error())
 	}
@@ -122,6 +126,10 @@ func ofTyped(err error) *Problem {
 	}
 	return nil
 }
+
+// updateCodes are those of the faults of an update file.
+var updateCodes = map[update.Fault]string{update.NotAnUpdate: "update-refused", update.CutShort: "update-refused", update.Damaged: "update-refused",
+	update.BadSignature: "update-signature", update.TooLarge: "too-large", update.Same: "update-older", update.Older: "update-older"}
 
 // ofEdge is the problem for what edge refused. It comes after the errors with names, which such an error can carry.
 func ofEdge(err error) *Problem {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"breakwater/appliance/access"
+	"breakwater/appliance/update"
 	"breakwater/web/sitemap"
 )
 
@@ -89,6 +90,11 @@ func (a *API) Routes() []sitemap.Route {
 		{Method: get, Path: v1 + "/certificates", Needs: access.View, Handle: a.ListCertificates},
 		{Method: put, Path: v1 + "/certificates/own", Needs: access.Administer, Danger: danger, Handle: a.PutCertificate},
 		{Method: remove, Path: v1 + "/certificates/own", Needs: access.Administer, Danger: danger, Handle: a.DeleteCertificate},
+		{Method: get, Path: v1 + "/update", Needs: access.View, Handle: a.GetUpdate},
+		{Method: put, Path: v1 + "/update", Needs: access.Administer, Danger: danger, Body: update.MaxSize, Handle: a.PutUpdate},
+		{Method: remove, Path: v1 + "/update", Needs: access.Administer, Danger: danger, Handle: a.DeleteUpdate},
+		{Method: post, Path: v1 + "/update/fetch", Needs: access.Administer, Danger: danger, Handle: a.FetchUpdate},
+		{Method: post, Path: v1 + "/update/install", Needs: access.Administer, Danger: danger, Handle: a.InstallUpdate},
 		{Method: get, Path: v1 + "/setup-code", Needs: access.LocalOnly, Handle: a.GetSetupCode},
 	}
 }

@@ -56,6 +56,14 @@ func (p *Pages) Routes() []sitemap.Route {
 		{Method: get, Path: "/system/audit", Needs: access.Audit, Handle: p.Audit},
 		{Method: get, Path: "/system/diagnostics", Needs: access.Audit, Handle: p.Diagnostics},
 
+		{Method: get, Path: "/system/update", Needs: access.View, Handle: p.Update},
+		{Method: post, Path: "/system/update", Needs: access.Administer, Danger: true, Body: maxUpload, Handle: p.UploadUpdate},
+		{Method: post, Path: "/system/update/prove", Needs: access.Administer, Danger: true, Handle: p.ProveUpdate},
+		{Method: post, Path: "/system/update/fetch", Needs: access.Administer, Danger: true, Handle: p.FetchUpdate},
+		{Method: post, Path: "/system/update/install", Needs: access.Administer, Danger: true, Handle: p.InstallUpdate},
+		{Method: post, Path: "/system/update/remove", Needs: access.Administer, Danger: true, Handle: p.RemoveUpdate},
+		{Method: post, Path: "/system/update/restart", Needs: access.Administer, Danger: true, Handle: p.RestartIntoUpdate},
+
 		{Method: get, Path: "/claim", Needs: access.Public, Handle: p.ClaimPage},
 		{Method: post, Path: "/claim", Needs: access.Public, Handle: p.Claim},
 		{Method: get, Path: "/welcome", Needs: access.Change, Handle: p.WelcomePage},

@@ -15,5 +15,8 @@ type Route struct {
 	Needs  access.Permission
 	// Danger asks for a password or passkey given in the last minutes (access.Identity.Fresh).
 	Danger bool
+	// Body is how large the body may be, in bytes, for whoever has the permission; 0: as large as a settings document.
+	// The handler reads it as it comes, also where it is a form.
+	Body   int64
 	Handle echo.HandlerFunc
 }

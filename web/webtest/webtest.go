@@ -58,6 +58,11 @@ type Site struct {
 // Start runs a site without settings and accounts until the test ends.
 func Start(t testing.TB) *Site {
 	t.Helper()
+	return start(t, control.UpdateOptions{})
+}
+
+func start(t testing.TB, u control.UpdateOptions) *Site {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "web") // a socket's path has at most 107 bytes
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -68,7 +73,7 @@ func Start(t testing.TB) *Site {
 	certificates, err := webtls.Open(dir, log)
 	must(t, err)
 	edge := edgetest.Start(t)
-	c, err := control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(edge.Socket), Version: "test", Conditions: certificates.Conditions})
+	c, err := control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(edge.Socket), Version: "test", Conditions: certificates.Conditions, Update: u})
 	must(t, err)
 	a, err := access.New(access.Options{Store: s, Log: log})
 	must(t, err)
