@@ -68,6 +68,10 @@ var codes = map[string]int{
 	"passkey":        http.StatusUnprocessableEntity,
 	"too-many":       http.StatusConflict,
 
+	// The machine.
+	"no-appliance": http.StatusConflict,
+	"host-failed":  http.StatusBadGateway,
+
 	"certificate": http.StatusUnprocessableEntity,
 	"internal":    http.StatusInternalServerError,
 }
@@ -117,6 +121,7 @@ var known = []struct {
 	{access.ErrNoLogin, "no-account", ""},
 	{control.ErrNotFound, "not-found", ""},
 	{control.ErrNoOrigin, "not-found", ""},
+	{control.ErrNoAppliance, "no-appliance", ""},
 	{access.ErrNotFound, "not-found", ""},
 }
 

@@ -37,7 +37,12 @@ type box struct {
 func newBox(t *testing.T) *box {
 	t.Helper()
 	t.Parallel()
-	b := &box{Site: webtest.Start(t), t: t, document: readDocument(t), patterns: map[*regexp.Regexp]string{}}
+	return newBoxOn(t, webtest.Start(t))
+}
+
+func newBoxOn(t *testing.T, site *webtest.Site) *box {
+	t.Helper()
+	b := &box{Site: site, t: t, document: readDocument(t), patterns: map[*regexp.Regexp]string{}}
 	for path := range b.document.paths {
 		pattern := regexp.MustCompile(`\\\{\w+\\\}`).ReplaceAllString(regexp.QuoteMeta(path), `[^/]+`)
 		b.patterns[regexp.MustCompile("^"+pattern+"$")] = path

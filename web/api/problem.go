@@ -114,6 +114,9 @@ func ofTyped(err error) *Problem {
 	if e, ok := errors.AsType[*tls.Refused](err); ok {
 		return Refuse("certificate", sentence(e.Why))
 	}
+	if e, ok := errors.AsType[*control.HostFailed](err); ok {
+		return Refuse("host-failed", sentence(e.Why))
+	}
 	if _, ok := errors.AsType[*control.Stale](err); ok {
 		return Refuse("stale", err.Error())
 	}

@@ -56,6 +56,12 @@ func (p *Pages) Routes() []sitemap.Route {
 		{Method: get, Path: "/system/audit", Needs: access.Audit, Handle: p.Audit},
 		{Method: get, Path: "/system/diagnostics", Needs: access.Audit, Handle: p.Diagnostics},
 
+		{Method: get, Path: "/system/power", Needs: access.View, Handle: p.Power},
+		{Method: post, Path: "/system/power/restart", Needs: access.Administer, Danger: true, Handle: p.Restart},
+		{Method: post, Path: "/system/power/off", Needs: access.Administer, Danger: true, Handle: p.PowerOff},
+		{Method: post, Path: "/system/power/other-slot", Needs: access.Administer, Danger: true, Handle: p.StartOther},
+		{Method: post, Path: "/system/power/factory-reset", Needs: access.Administer, Danger: true, Handle: p.FactoryReset},
+
 		{Method: get, Path: "/claim", Needs: access.Public, Handle: p.ClaimPage},
 		{Method: post, Path: "/claim", Needs: access.Public, Handle: p.Claim},
 		{Method: get, Path: "/welcome", Needs: access.Change, Handle: p.WelcomePage},

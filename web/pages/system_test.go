@@ -28,7 +28,7 @@ import (
 	"breakwater/web/webtest"
 )
 
-var systemPages = []string{"/system", "/system/accounts", "/system/tokens", "/system/certificate", "/system/backup", "/system/logs", "/system/audit", "/system/diagnostics", "/me"}
+var systemPages = []string{"/system", "/system/power", "/system/accounts", "/system/tokens", "/system/certificate", "/system/backup", "/system/logs", "/system/audit", "/system/diagnostics", "/me"}
 
 func TestSystemPagesRenderWhateverIsThere(t *testing.T) {
 	site := webtest.Start(t)

@@ -29,6 +29,7 @@ import (
 	"breakwater/appliance/control"
 	"breakwater/appliance/control/edgetest"
 	"breakwater/appliance/edgelink"
+	"breakwater/appliance/host"
 	"breakwater/appliance/store"
 	"breakwater/web"
 	"breakwater/web/caller"
@@ -58,6 +59,19 @@ type Site struct {
 // Start runs a site without settings and accounts until the test ends.
 func Start(t testing.TB) *Site {
 	t.Helper()
+	return start(t, nil)
+}
+
+// StartAppliance runs one whose machine is all Breakwater's, as far as it can be asked: it has no system bus, so that no
+// test restarts the machine that it runs on.
+func StartAppliance(t testing.TB) *Site {
+	t.Helper()
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+filepath.Join(t.TempDir(), "none"))
+	return start(t, &host.Host{})
+}
+
+func start(t testing.TB, machine *host.Host) *Site {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "web") // a socket's path has at most 107 bytes
 	must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -68,7 +82,7 @@ func Start(t testing.TB) *Site {
 	certificates, err := webtls.Open(dir, log)
 	must(t, err)
 	edge := edgetest.Start(t)
-	c, err := control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(edge.Socket), Version: "test", Conditions: certificates.Conditions})
+	c, err := control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(edge.Socket), Version: "test", Conditions: certificates.Conditions, Host: machine})
 	must(t, err)
 	a, err := access.New(access.Options{Store: s, Log: log})
 	must(t, err)
