@@ -26,7 +26,7 @@ func TestUpdate(t *testing.T) {
 		m := updatedBox(t, disk, "-smbios", credential(t, "unit-dropin", "breakwater-healthy.service"))
 		screen := waitFor(t, m, updateWait, func() (string, bool) {
 			s := m.screen()
-			return s, strings.Contains(s, "Version "+next+" was started and never found healthy.") && strings.Contains(s, "READY  Revision 1 is in force.")
+			return s, strings.Contains(s, "Version "+next+" is newer and not started: ") && strings.Contains(s, "READY  Revision 1 is in force.")
 		})
 		if strings.HasPrefix(screen, "Breakwater "+next) || !strings.Contains(screen, ", slot A\n") {
 			t.Errorf("the version before does not run:\n%s", screen)

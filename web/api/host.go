@@ -62,17 +62,19 @@ func (a *API) FactoryReset(c echo.Context) error {
 	return a.end(c, "host-factory-reset", a.Control.FactoryReset)
 }
 
-// end does what ends the system. It is written to the audit log before, as there may be no time for it after.
+// end does what ends the system. It is written to the audit log before, as there may be no time for it after; a log that
+// cannot be written keeps nobody from restarting a box whose disk is full.
 func (a *API) end(c echo.Context, action string, do func(context.Context) error) error {
 	system, appliance := a.Control.System()
 	if !appliance {
 		return control.ErrNoAppliance
 	}
-	if err := a.record(c, action, system.Version, ""); err != nil {
-		return err
-	}
+	recorded := a.record(c, action, system.Version, "")
 	if err := do(context.WithoutCancel(c.Request().Context())); err != nil {
 		return err
+	}
+	if recorded != nil {
+		return recorded
 	}
 	return c.NoContent(http.StatusAccepted)
 }
