@@ -49,6 +49,7 @@ func TestUpdate(t *testing.T) {
 		r := waitForReport(t, m, func(r map[string]string) bool { return strings.Contains(r["entries"], "breakwater_"+next+".efi") })
 		t.Logf("entries:\n%s\ntrials:\n%s", r["entries"], r["trials"])
 		checkSystem(t, r)
+		t.Run("and back", func(t *testing.T) { startOther(t, m) })
 	})
 }
 
