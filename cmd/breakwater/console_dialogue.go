@@ -14,6 +14,9 @@ import (
 // menuIdle is after how long nobody is taken to be at the terminal any more.
 const menuIdle = 2 * time.Minute
 
+// tries are the answers to a question that may be wrong.
+const tries = 10
+
 // drainWait is longer than the terminal takes to hand over the next of the lines that it holds.
 const drainWait = 50 * time.Millisecond
 
@@ -63,9 +66,10 @@ func (d *dialogue) ask(ctx context.Context, question string) (string, error) {
 	return "", errBack
 }
 
-// read asks until parse takes the answer.
+// read asks until parse takes the answer, and goes back where none is to be had: a serial line can be connected to
+// something that sends back what it gets.
 func (d *dialogue) read(ctx context.Context, question string, parse func(string) error) error {
-	for {
+	for range tries {
 		line, err := d.ask(ctx, question)
 		if err != nil {
 			return err
@@ -75,6 +79,7 @@ func (d *dialogue) read(ctx context.Context, question string, parse func(string)
 		}
 		d.say("Not taken: %s", err)
 	}
+	return errBack
 }
 
 // drain forgets what was typed while something was done: who pressed Enter out of impatience would not see how it ended.

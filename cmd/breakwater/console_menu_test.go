@@ -233,6 +233,30 @@ func TestNobodyIsAtTheConsole(t *testing.T) {
 	wants(t, out.String(), "Number: ")
 }
 
+// TestTheConsoleHearsItself: a serial line that sends back what is shown does nothing, and not for ever.
+func TestTheConsoleHearsItself(t *testing.T) {
+	heard := make(chan string, 10000)
+	echo := writerFunc(func(p []byte) (int, error) {
+		for line := range strings.Lines(string(p)) {
+			heard <- strings.TrimSpace(line)
+		}
+		return len(p), nil
+	})
+	m := menu{dialogue{heard, echo, 10 * time.Millisecond}, overSocket(filepath.Join(t.TempDir(), "none")),
+		func(_ context.Context, unit string) (string, error) {
+			t.Errorf("started %s", unit)
+			return "", nil
+		}, screen{trouble: errors.New("no answer")}}
+	for range 20 {
+		m.open(t.Context())
+	}
+}
+
+// writerFunc is a terminal of a test.
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
 // TestConsoleOpensTheMenu: Enter opens it, and the screen is drawn again after it.
 func TestConsoleOpensTheMenu(t *testing.T) {
 	b := newBox(t)
