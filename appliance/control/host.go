@@ -10,6 +10,9 @@ import (
 // ErrNoAppliance is asked of the machine where Breakwater runs as a program among others.
 var ErrNoAppliance = errors.New("this is not the appliance: the machine is managed by somebody else")
 
+// HostFailed is something that the machine did not do, in its words.
+type HostFailed = host.Failed
+
 // System is what runs on the appliance; false: this is none.
 func (c *Control) System() (host.System, bool) {
 	if c.host == nil {
@@ -18,13 +21,17 @@ func (c *Control) System() (host.System, bool) {
 	return host.ReadSystem("/"), true
 }
 
-// startUnit starts one of host's units and waits for it. The errors are ErrNoAppliance, *host.Failed and those of D-Bus.
+// startUnit starts one of host's units and waits for it. The errors are ErrNoAppliance and *HostFailed.
 func (c *Control) startUnit(ctx context.Context, unit string) error {
 	if c.host == nil {
 		return ErrNoAppliance
 	}
 	c.log.Info("a unit of the system is started", "unit", unit)
-	return c.host.Start(ctx, unit)
+	err := c.host.Start(ctx, unit)
+	if _, failed := errors.AsType[*HostFailed](err); err != nil && !failed {
+		return &HostFailed{Unit: unit, Why: "the machine cannot be asked: " + err.Error()}
+	}
+	return err
 }
 
 // Restart starts the machine again, with the version that was installed last. It returns as soon as systemd has begun
@@ -40,3 +47,11 @@ func (c *Control) Restart(ctx context.Context) error {
 
 // PowerOff turns the machine off.
 func (c *Control) PowerOff(ctx context.Context) error { return c.startUnit(ctx, host.PowerOff) }
+
+// StartOther starts the machine again, with the version in the other slot.
+func (c *Control) StartOther(ctx context.Context) error { return c.startUnit(ctx, host.OtherSlot) }
+
+// FactoryReset starts the machine again, without anything that it knows.
+func (c *Control) FactoryReset(ctx context.Context) error {
+	return c.startUnit(ctx, host.FactoryReset)
+}

@@ -26,7 +26,7 @@ import (
 // Errors of updates that callers branch on, besides *update.Error and ErrNoAppliance.
 var (
 	ErrUpdateBusy    = errors.New("another update is being received or installed; wait until that is done")
-	ErrUpdateGivenUp = errors.New("this version was given up before: it was started and never found healthy; take a newer one")
+	ErrUpdateGivenUp = errors.New("this version is in the other slot already and was given up; take a newer one, or try it once more under System, Power")
 	ErrNoUpdate      = errors.New("no update was received")
 	ErrNoUpdateURL   = errors.New("the settings name no URL to fetch updates from")
 )

@@ -223,7 +223,7 @@ func TestWhatIsRefusedLeavesWhatThereWas(t *testing.T) {
 		{"another key", "not signed", bytes.NewReader(b.made(newest, other, 1)), 0, &update.Error{Fault: update.BadSignature}},
 		{"older", "is older than", bytes.NewReader(b.made("20200101.000000", b.key, 1)), 0, &update.Error{Fault: update.Older}},
 		{"the same", "runs already", bytes.NewReader(b.made(running, b.key, 1)), 0, &update.Error{Fault: update.Same}},
-		{"given up", "given up before", bytes.NewReader(b.made("20270101.000000", b.key, 1)), 0, control.ErrUpdateGivenUp},
+		{"given up", "was given up", bytes.NewReader(b.made("20270101.000000", b.key, 1)), 0, control.ErrUpdateGivenUp},
 		{"cut short", "cut short", bytes.NewReader(whole[:len(whole)/2]), int64(len(whole)), &update.Error{Fault: update.CutShort}},
 		{"a bit", "damaged", bytes.NewReader(flipped), 0, &update.Error{Fault: update.Damaged}},
 		{"too large", "larger than 1024 MiB", bytes.NewReader(whole), 1<<30 + 1, &update.Error{Fault: update.TooLarge}},

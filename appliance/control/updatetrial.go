@@ -98,18 +98,18 @@ func (u *updates) tellInstalled(version string) {
 		Detail: "It starts at the next restart. If it is not found healthy in three starts, the version that runs now comes back by itself."})
 }
 
-// tellGivenUp tells of a version that was tried, and why it is gone as far as it said so itself.
+// tellGivenUp tells of a newer version that is not started, and why as far as it said so itself.
 func (u *updates) tellGivenUp() {
 	runs := u.System()
 	for _, version := range runs.Failed {
-		why := "It did not come far enough to say why."
+		why := "It was started and did not come far enough to say what was wrong, or the one that runs was chosen instead"
 		if said, err := u.unhealthy(); err == nil && said.Version == version {
-			why = "It said: " + strings.TrimSuffix(said.Reason, ".") + "."
+			why = "It was started and never found healthy, and said: " + strings.TrimSuffix(said.Reason, ".")
 		} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 			u.c.log.Error("read why a version was given up", "err", err)
 		}
-		u.c.conditions.Raise(health.Condition{Code: "update-given-up", Subject: version, Severity: health.Warning, Title: "A new version was given up",
-			Detail: fmt.Sprintf("It was started and never found healthy. %s Version %s runs again, with the settings as they were. Install a newer version; this one is not taken again.", why, runs.Version)})
+		u.c.conditions.Raise(health.Condition{Code: "update-given-up", Subject: version, Severity: health.Warning, Title: "A newer version was given up",
+			Detail: fmt.Sprintf("%s. Version %s runs, with the settings as they were. Install a newer version, or try this one once more under System, Power.", why, runs.Version)})
 	}
 }
 

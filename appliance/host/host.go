@@ -9,6 +9,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,9 +20,12 @@ import (
 
 // Units that control may start. Each ends by itself, or with the system.
 const (
-	Restart  = "reboot.target"
-	PowerOff = "poweroff.target"
-	Update   = "breakwater-update.service"
+	Update       = "breakwater-update.service" // writes a new version into the other slot
+	Restart      = "reboot.target"
+	PowerOff     = "poweroff.target"
+	OtherSlot    = "breakwater-other-slot.service"
+	FactoryReset = "breakwater-factory-reset.service"
+	Diagnostics  = "breakwater-diagnostics.service"
 )
 
 // Failed is a unit that was started and did not succeed.
@@ -40,21 +44,21 @@ const (
 
 // Start starts a unit and waits until it has ended (Type=oneshot) or runs, unless the system ends with it. A *Failed
 // tells why it did not succeed, in the words that the unit gave systemd as its status (sd_notify(3)).
-func (*Host) Start(ctx context.Context, unit string) error {
+func (h *Host) Start(ctx context.Context, unit string) error {
+	_, err := h.Run(ctx, unit)
+	return err
+}
+
+// Run is Start, and returns the last status of a unit that succeeded too; empty: it told none.
+func (*Host) Run(ctx context.Context, unit string) (told string, err error) {
 	bus, err := dbus.ConnectSystemBus(dbus.WithContext(ctx))
 	if err != nil {
-		return fmt.Errorf("reach the system bus: %w", err)
+		return "", fmt.Errorf("reach the system bus: %w", err)
 	}
 	defer bus.Close()
-	// JobRemoved is told to subscribers only, and could come before the answer to StartUnit.
-	if err := bus.AddMatchSignalContext(ctx, dbus.WithMatchInterface(manager), dbus.WithMatchMember("JobRemoved")); err != nil {
-		return fmt.Errorf("start %s: %w", unit, err)
-	}
-	ended := make(chan *dbus.Signal, 64)
-	bus.Signal(ended)
-	systemd := bus.Object(systemdName, managerPath)
-	if err := systemd.CallWithContext(ctx, manager+".Subscribe", 0).Err; err != nil {
-		return fmt.Errorf("start %s: %w", unit, err)
+	signals, err := listen(ctx, bus, unit)
+	if err != nil {
+		return "", fmt.Errorf("start %s: %w", unit, err)
 	}
 	end := strings.HasSuffix(unit, ".target")
 	mode := "replace"
@@ -62,17 +66,37 @@ func (*Host) Start(ctx context.Context, unit string) error {
 		mode = "replace-irreversibly" // nothing that is going on may stop it, as with systemctl(1)
 	}
 	var job dbus.ObjectPath
-	if err := systemd.CallWithContext(ctx, manager+".StartUnit", 0, unit, mode).Store(&job); err != nil || end {
-		return asked(unit, err)
+	if err := bus.Object(systemdName, managerPath).CallWithContext(ctx, manager+".StartUnit", 0, unit, mode).Store(&job); err != nil || end {
+		return "", asked(unit, err)
 	}
-	result, err := wait(ctx, ended, job)
+	result, told, err := wait(ctx, signals, job)
 	if err != nil {
-		return fmt.Errorf("start %s: %w", unit, err)
+		return "", fmt.Errorf("start %s: %w", unit, err)
 	}
 	if result != "done" {
-		return &Failed{unit, why(ctx, bus, unit, result)}
+		return "", &Failed{unit, why(ctx, bus, unit, result)}
 	}
-	return nil
+	return told, nil
+}
+
+// listen asks for what wait reads. It comes before StartUnit, whose answer can be later than the end of the unit; and
+// systemd forgets a unit that succeeded at once, its status with it.
+func listen(ctx context.Context, bus *dbus.Conn, unit string) (<-chan *dbus.Signal, error) {
+	systemd := bus.Object(systemdName, managerPath)
+	var path dbus.ObjectPath
+	if err := systemd.CallWithContext(ctx, manager+".LoadUnit", 0, unit).Store(&path); err != nil {
+		return nil, err
+	}
+	from := dbus.WithMatchSender(systemdName)
+	if err := bus.AddMatchSignalContext(ctx, from, dbus.WithMatchInterface(manager), dbus.WithMatchMember("JobRemoved")); err != nil {
+		return nil, err
+	}
+	if err := bus.AddMatchSignalContext(ctx, from, dbus.WithMatchObjectPath(path), dbus.WithMatchMember("PropertiesChanged")); err != nil {
+		return nil, err
+	}
+	signals := make(chan *dbus.Signal, 64)
+	bus.Signal(signals)
+	return signals, systemd.CallWithContext(ctx, manager+".Subscribe", 0).Err // without that JobRemoved is not told
 }
 
 func asked(unit string, err error) error {
@@ -82,24 +106,57 @@ func asked(unit string, err error) error {
 	return nil
 }
 
-// wait returns the result of a job (org.freedesktop.systemd1(5)): done, failed, timeout, dependency and others.
-func wait(ctx context.Context, ended <-chan *dbus.Signal, job dbus.ObjectPath) (string, error) {
+// wait returns the result of a job (org.freedesktop.systemd1(5)): done, failed, timeout, dependency and others; and the
+// last status that its unit told until then.
+func wait(ctx context.Context, signals <-chan *dbus.Signal, job dbus.ObjectPath) (result, told string, err error) {
 	for {
 		select {
 		case <-ctx.Done():
-			return "", ctx.Err()
-		case s, open := <-ended:
+			return "", "", ctx.Err()
+		case s, open := <-signals:
 			if !open {
-				return "", errors.New("the system bus went away")
+				return "", "", errors.New("the system bus went away")
 			}
+			told = cmp.Or(statusText(s), told)
 			var id uint32
 			var path dbus.ObjectPath
-			var unit, result string
+			var unit string
 			if err := dbus.Store(s.Body, &id, &path, &unit, &result); err == nil && path == job {
-				return result, nil
+				return result, told, nil
 			}
 		}
 	}
+}
+
+// statusText is the status in a PropertiesChanged of a service, if it is one and has one.
+func statusText(s *dbus.Signal) string {
+	var kind string
+	var changed map[string]dbus.Variant
+	var invalid []string
+	if err := dbus.Store(s.Body, &kind, &changed, &invalid); err != nil {
+		return ""
+	}
+	text, _ := changed["StatusText"].Value().(string)
+	return text
+}
+
+// Running tells whether a unit runs, starts or stops.
+func (*Host) Running(ctx context.Context, unit string) (bool, error) {
+	bus, err := dbus.ConnectSystemBus(dbus.WithContext(ctx))
+	if err != nil {
+		return false, fmt.Errorf("reach the system bus: %w", err)
+	}
+	defer bus.Close()
+	var path dbus.ObjectPath
+	var state dbus.Variant
+	err = bus.Object(systemdName, managerPath).CallWithContext(ctx, manager+".LoadUnit", 0, unit).Store(&path)
+	if err == nil {
+		err = bus.Object(systemdName, path).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, systemdName+".Unit", "ActiveState").Store(&state)
+	}
+	if err != nil {
+		return false, fmt.Errorf("ask for the state of %s: %w", unit, err)
+	}
+	return state.Value() != "inactive" && state.Value() != "failed", nil
 }
 
 // why is the last status of a unit that failed, which systemd keeps.

@@ -48,7 +48,11 @@ type client struct {
 	base  string
 	token string
 	name  string // for messages
+	match string // the revision that a change is made for, as If-Match has it; empty: any
 }
+
+// errNoAnswer is a box that cannot be reached or does not answer in time.
+var errNoAnswer = errors.New("no answer")
 
 // dial finds the box. It connects to nothing yet.
 func (c *connection) dial() (*client, error) {
@@ -175,6 +179,13 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 	return nil
 }
 
+// onRevision makes calls that are refused when the settings are of another revision than n.
+func (c *client) onRevision(n uint64) *client {
+	conditional := *c
+	conditional.match = fmt.Sprintf("%q", fmt.Sprint(n))
+	return &conditional
+}
+
 func (c *client) get(ctx context.Context, path string, answer any) error {
 	return c.call(ctx, http.MethodGet, path, nil, nil, answer)
 }
@@ -200,12 +211,15 @@ func (c *client) send(request *http.Request) (*http.Response, error) {
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
+	if c.match != "" {
+		request.Header.Set("If-Match", c.match)
+	}
 	response, err := c.http.Do(request)
 	if err != nil {
 		if cause := errors.Unwrap(err); cause != nil {
 			err = cause // without the method and address, which nobody typed
 		}
-		return nil, fmt.Errorf("no answer from %s: %w; is breakwater control running there?", c.name, err)
+		return nil, fmt.Errorf("%w from %s: %w; is breakwater control running there?", errNoAnswer, c.name, err)
 	}
 	if response.StatusCode/100 == 2 {
 		return response, nil

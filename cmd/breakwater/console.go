@@ -17,37 +17,73 @@ const (
 	consoleWait  = 5 * time.Second // for all of its answers
 	// consoleAgain is how often the same screen is drawn again: somebody may have plugged in just now.
 	consoleAgain = 15 * time.Second
-	clearScreen  = "\x1b[H\x1b[2J\x1b[3J" // ECMA-48; the last clears what scrolled away
+	// consoleLate is after how long without control the end of its log is shown.
+	consoleLate = 30 * time.Second
+	clearScreen = "\x1b[H\x1b[2J\x1b[3J" // ECMA-48; the last clears what scrolled away
 )
 
 type consoleCmd struct {
 	Socket string `help:"Socket of the control process." default:"/run/breakwater/control.sock" type:"path" placeholder:"SOCKET"`
 }
 
-// Run draws until ctx ends.
+// Run draws until ctx ends, and opens the menu for who presses Enter.
 func (c *consoleCmd) Run(ctx context.Context, e *env) error {
 	box := overSocket(c.Socket)
+	lines := listenTo(e.stdin)
 	ticker := time.NewTicker(consoleEvery)
 	defer ticker.Stop()
-	var shown string
-	var drawn time.Time
+	view := viewer{out: e.stdout}
 	for {
-		if text := look(ctx, box).text(); text != shown || time.Since(drawn) > consoleAgain {
-			shown, drawn = text, time.Now()
-			if err := draw(e.stdout, text); err != nil {
-				return fmt.Errorf("draw the console: %w", err)
-			}
+		s := look(ctx, box)
+		if err := view.show(ctx, s, lines != nil); err != nil {
+			return fmt.Errorf("draw the console: %w", err)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
+		case _, open := <-lines:
+			if !open {
+				lines = nil
+				continue
+			}
+			m := menu{dialogue{lines, e.stdout, menuIdle}, box, (&host.Host{}).Run, s}
+			m.open(ctx)
+			view.shown = "" // the menu is in its place
 		}
 	}
 }
 
-func draw(w io.Writer, text string) error {
-	_, err := fmt.Fprintf(w, "%s%s\n%s\n", clearScreen, text, time.Now().UTC().Format("2006-01-02 15:04:05 UTC"))
+// viewer draws a screen when it is another one than before.
+type viewer struct {
+	out   io.Writer
+	shown string
+	drawn time.Time
+	up    time.Time // when control last answered, or the first screen was drawn
+	log   []string  // the end of control's log, read anew with every consoleAgain
+	read  time.Time
+}
+
+func (v *viewer) show(ctx context.Context, s screen, menu bool) error {
+	now := time.Now()
+	if s.trouble == nil || v.up.IsZero() {
+		v.up = now
+	}
+	if now.Sub(v.up) > consoleLate {
+		if now.Sub(v.read) > consoleAgain {
+			v.log, v.read = controlLog(ctx), now
+		}
+		s.log = v.log
+	}
+	text := s.text()
+	if menu {
+		text += "\nEnter  menu\n"
+	}
+	if text == v.shown && now.Sub(v.drawn) <= consoleAgain {
+		return nil
+	}
+	v.shown, v.drawn = text, now
+	_, err := fmt.Fprintf(v.out, "%s%s\n%s\n", clearScreen, text, now.UTC().Format("2006-01-02 15:04:05 UTC"))
 	return err
 }
 
@@ -71,7 +107,8 @@ func look(ctx context.Context, box *client) screen {
 type screen struct {
 	system       host.System
 	ports        []host.Port
-	trouble      error // why control does not answer
+	trouble      error    // why control does not answer
+	log          []string // of control, when it does not for long
 	status       control.Status
 	setup        api.Setup
 	certificates []webtls.Certificate

@@ -51,6 +51,8 @@ in words     one two
 	}{
 		{"control is not up", screen{system: host.System{Version: "7", Slot: "A"}, ports: ports, trouble: errors.New("no\x1b[2J answer")},
 			"Breakwater 7, slot A\n\nSTARTING  The web page is not up yet: no [2J answer\n" + network},
+		{"control does not come up", screen{system: host.System{Version: "7", Slot: "A"}, ports: ports, trouble: errors.New("no answer"), log: []string{"level=ERROR msg=\x1b[31mred", "breakwater: the store is damaged"}},
+			"Breakwater 7, slot A\n\nSTARTING  The web page is not up yet: no answer\n" + network + "\nThe end of its log:\n  level=ERROR msg= [31mred\n  breakwater: the store is damaged\n"},
 		{"unclaimed", screen{system: host.System{Version: "7", Slot: "B"}, ports: ports, status: empty, setup: api.Setup{Code: "ABCD-EFGH"}, certificates: certificates},
 			"Breakwater 7, slot B\n\nREADY  The data plane does not answer. Settings are at revision 0.\n" + way + "Setup code   ABCD-EFGH\n" + network},
 		{"code used up, no image", screen{ports: ports, status: empty, certificates: certificates},
@@ -59,7 +61,7 @@ in words     one two
 		{"in force", screen{ports: ports[:0:0], setup: api.Setup{Claimed: true}, status: control.Status{Version: "v1", Revision: 3, InForce: true, Edge: &status.Edge{Started: time.Now()}}},
 			"Breakwater v1\n\nREADY  Revision 3 is in force.\n\nWeb page     no network port has an address yet\n\nNetwork      no port was found\n"},
 		{"went back", screen{system: host.System{Version: "7", Slot: "A", Failed: []string{"8"}}, setup: api.Setup{Claimed: true}, status: control.Status{Revision: 3, InForce: true}},
-			"Breakwater 7, slot A\n\nVersion 8 was started and never found healthy. It was given up for this one.\n\n" +
+			"Breakwater 7, slot A\n\nVersion 8 is newer and not started: it was never found healthy, or this one was chosen instead.\n\n" +
 				"READY  Revision 3 is in force.\n\nWeb page     no network port has an address yet\n\nNetwork      no port was found\n"},
 		{"claimed, with a condition and no ports", screen{setup: api.Setup{Claimed: true}, status: control.Status{Version: "v1",
 			Conditions: []health.Condition{{Severity: health.Warning, Title: "Slow", Subject: "games-1", Detail: "Look."}}}},

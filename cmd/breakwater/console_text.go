@@ -19,6 +19,12 @@ func (s screen) text() string {
 	if s.trouble == nil && len(s.status.Conditions) > 0 {
 		printConditions(&b, s.status.Conditions)
 	}
+	if len(s.log) > 0 {
+		b.WriteString("\nThe end of its log:\n")
+	}
+	for _, line := range s.log {
+		fmt.Fprintf(&b, "  %s\n", clean(line))
+	}
 	return b.String()
 }
 
@@ -28,7 +34,7 @@ func (s screen) title() string {
 		t += ", slot " + s.system.Slot
 	}
 	if len(s.system.Failed) > 0 {
-		t += fmt.Sprintf("\n\nVersion %s was started and never found healthy. It was given up for this one.", clean(strings.Join(s.system.Failed, ", ")))
+		t += fmt.Sprintf("\n\nVersion %s is newer and not started: it was never found healthy, or this one was chosen instead.", clean(strings.Join(s.system.Failed, ", ")))
 	}
 	return t
 }

@@ -41,7 +41,7 @@ func askPassword(ctx context.Context, e *env) (string, error) {
 		return "", err
 	}
 	defer restore()
-	lines := readLines(terminal)
+	lines := readHidden(terminal)
 	var typed [2]string
 	for i, prompt := range []string{"Password: ", "The same again: "} {
 		fmt.Fprint(e.stderr, prompt)
@@ -62,9 +62,9 @@ func askPassword(ctx context.Context, e *env) (string, error) {
 	return typed[0], nil
 }
 
-// readLines reads apart: a signal does not end a read from a terminal, and the echo must come back all the same. What
+// readHidden reads apart: a signal does not end a read from a terminal, and the echo must come back all the same. What
 // still reads then ends with the process.
-func readLines(from io.Reader) <-chan string {
+func readHidden(from io.Reader) <-chan string {
 	lines := make(chan string)
 	go func() {
 		defer close(lines)

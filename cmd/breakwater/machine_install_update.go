@@ -42,7 +42,7 @@ type installUpdateCmd struct{ updatePlaces }
 // Run returns what is wrong in one sentence, which is also told to systemd.
 func (c *installUpdateCmd) Run(ctx context.Context, e *env) error {
 	r, err := c.install(ctx)
-	if err := tellSystemd(err); err != nil {
+	if err := tell("", err); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "Version %s is installed and starts at the next restart.\n", r.Version)
@@ -141,7 +141,7 @@ func (c *installUpdateCmd) judgeKernels(incoming, running string) error {
 		case version == running:
 			return fmt.Errorf("version %s, which runs, is on trial still; try again in a few minutes", running)
 		case version == incoming && (tries == "0" || strings.HasPrefix(tries, "0-")):
-			return fmt.Errorf("version %s was given up before: it was started and never found healthy; take a newer one", incoming)
+			return fmt.Errorf("version %s is in the other slot already and was given up; take a newer one, or try it once more under System, Power", incoming)
 		}
 	}
 	return nil

@@ -137,7 +137,7 @@ func TestInstallUpdateRefuses(t *testing.T) {
 		{"given up", func(b *updateBox) {
 			b.write("state/update/incoming", b.made(newerVersion, b.key))
 			b.write("kernels/breakwater_"+newerVersion+"+0-3.efi", "")
-		}, "version " + newerVersion + " was given up before"},
+		}, "version " + newerVersion + " is in the other slot already"},
 		{"on trial", func(b *updateBox) {
 			b.write("state/update/incoming", b.made(newerVersion, b.key))
 			b.write("kernels/breakwater_"+runningVersion+"+2-1.efi", "")

@@ -29,14 +29,14 @@ type seedCmd struct {
 }
 
 // Run tells what it did, and what is wrong in one sentence, which is also told to systemd.
-func (c *seedCmd) Run(e *env) error { return tellSystemd(c.seed(e.stdout)) }
+func (c *seedCmd) Run(e *env) error { return tell("", c.seed(e.stdout)) }
 
-// place is where a seed may be.
-type place struct{ name, device string }
+// seedPlace is where a seed may be.
+type seedPlace struct{ name, device string }
 
 func (c *seedCmd) seed(out io.Writer) error {
-	var there []place
-	for _, p := range []place{{seed.Label, c.Stick}, {"the ESP of this box", c.ESP}} {
+	var there []seedPlace
+	for _, p := range []seedPlace{{seed.Label, c.Stick}, {"the ESP of this box", c.ESP}} {
 		if _, err := os.Stat(p.device); err == nil {
 			there = append(there, p)
 		}
@@ -59,8 +59,8 @@ func (c *seedCmd) seed(out io.Writer) error {
 	return nil
 }
 
-// plant reads the seed of one place, if there is one, and reports whether control has it.
-func (c *seedCmd) plant(out io.Writer, p place) (done bool, err error) {
+// plant reads the seed of one seedPlace, if there is one, and reports whether control has it.
+func (c *seedCmd) plant(out io.Writer, p seedPlace) (done bool, err error) {
 	mount := c.mount
 	if mount == nil {
 		mount = mountFAT
@@ -138,7 +138,7 @@ func openSeed(root *os.Root) (*os.File, error) {
 	return file, nil
 }
 
-// wipe writes zeros over the file where it is, which FAT does in place, and removes it. What the controller of a stick
+// wipe writes zeros over the file where it is, which FAT does in seedPlace, and removes it. What the controller of a stick
 // keeps of blocks that were written before is beyond that.
 func wipe(root *os.Root, size int64) error {
 	file, err := root.OpenFile(seed.FileName, os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)

@@ -19,6 +19,7 @@ import (
 type machine struct {
 	page                     string // host:port of the web page
 	serial, reports, monitor string // files, and QEMU's socket
+	keys                     string // socket of the serial console
 	ended                    chan error
 }
 
@@ -32,8 +33,9 @@ func boot(t *testing.T, players int, image string, arguments ...string) *machine
 	dir := t.TempDir()
 	page := freePort(t)
 	m := &machine{page: fmt.Sprintf("127.0.0.1:%d", page), ended: make(chan error, 1),
-		serial: filepath.Join(dir, "serial"), reports: filepath.Join(dir, "reports"), monitor: filepath.Join(dir, "monitor")}
-	command := exec.Command("../../image/boot", "-monitor", "unix:"+m.monitor+",server,nowait", "-serial", "file:"+m.serial, "-serial", "file:"+m.reports,
+		serial: filepath.Join(dir, "serial"), reports: filepath.Join(dir, "reports"), monitor: filepath.Join(dir, "monitor"), keys: filepath.Join(dir, "keys")}
+	command := exec.Command("../../image/boot", "-monitor", "unix:"+m.monitor+",server,nowait",
+		"-chardev", "socket,id=console,server=on,wait=off,path="+m.keys+",logfile="+m.serial, "-serial", "chardev:console", "-serial", "file:"+m.reports,
 		"-netdev", fmt.Sprintf(edgeNetwork, players), "-device", "virtio-net-pci,netdev=edge,romfile=,mac=52:54:00:00:00:02",
 		"-smbios", credential(t, "extra-unit", "report.service"), "-smbios", credential(t, "extra-unit", "report.timer"),
 		"-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.wants=report.timer")

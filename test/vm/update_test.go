@@ -86,7 +86,7 @@ func TestUpdate(t *testing.T) {
 		}
 		screen := waitFor(t, m, answerWait, func() (string, bool) {
 			s := m.screen()
-			return s, strings.Contains(s, "was started and never found healthy.") && strings.Contains(s, "READY  Revision 1 is in force.")
+			return s, strings.Contains(s, "is newer and not started: ") && strings.Contains(s, "READY  Revision 1 is in force.")
 		})
 		if !strings.HasPrefix(screen, "Breakwater "+before.Version+", slot B\n") {
 			t.Errorf("the console says:\n%s", screen)

@@ -78,6 +78,7 @@ var codes = map[string]int{
 	"update-older":     http.StatusConflict,
 	"update-given-up":  http.StatusConflict,
 	"too-slow":         http.StatusRequestTimeout,
+	"host-failed":      http.StatusBadGateway,
 
 	"certificate": http.StatusUnprocessableEntity,
 	"internal":    http.StatusInternalServerError,
@@ -133,6 +134,7 @@ var known = []struct {
 	{access.ErrNoLogin, "no-account", ""},
 	{control.ErrNotFound, "not-found", ""},
 	{control.ErrNoOrigin, "not-found", ""},
+	{control.ErrNoAppliance, "no-appliance", ""},
 	{access.ErrNotFound, "not-found", ""},
 }
 

@@ -82,7 +82,7 @@ func pack(out io.Writer, files []diagnosticFile, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if _, err := w.Write(redact(text)); err != nil {
+		if _, err := w.Write(Redact(text)); err != nil {
 			return err
 		}
 	}
@@ -105,7 +105,8 @@ var redactions = []struct {
 	{regexp.MustCompile(`(?i)\b((?:password|passphrase|secret|token|api[_-]?key)\s*[=:]\s*)[^\s"\\,;&]+`), "$1[secret]"},
 }
 
-func redact(text []byte) []byte {
+// Redact takes what must not leave the box out of a text.
+func Redact(text []byte) []byte {
 	for _, r := range redactions {
 		text = r.find.ReplaceAll(text, []byte(r.replace))
 	}

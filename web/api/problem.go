@@ -118,6 +118,9 @@ func ofTyped(err error) *Problem {
 	if e, ok := errors.AsType[*update.Error](err); ok {
 		return Refuse(updateCodes[e.Fault], sentence(e.Text))
 	}
+	if e, ok := errors.AsType[*control.HostFailed](err); ok {
+		return Refuse("host-failed", sentence(e.Why))
+	}
 	if _, ok := errors.AsType[*control.Stale](err); ok {
 		return Refuse("stale", err.Error())
 	}

@@ -86,6 +86,12 @@ func (a *API) Routes() []sitemap.Route {
 		{Method: get, Path: v1 + "/audit/check", Needs: access.Audit, Handle: a.CheckAudit},
 		{Method: get, Path: v1 + "/audit/download", Needs: access.Audit, Handle: a.DownloadAudit},
 
+		{Method: get, Path: v1 + "/host", Needs: access.View, Handle: a.GetHost},
+		{Method: post, Path: v1 + "/host/restart", Needs: access.Administer, Danger: danger, Handle: a.Restart},
+		{Method: post, Path: v1 + "/host/power-off", Needs: access.Administer, Danger: danger, Handle: a.PowerOff},
+		{Method: post, Path: v1 + "/host/other-slot", Needs: access.Administer, Danger: danger, Handle: a.StartOther},
+		{Method: post, Path: v1 + "/host/factory-reset", Needs: access.Administer, Danger: danger, Handle: a.FactoryReset},
+
 		{Method: get, Path: v1 + "/presets", Needs: access.View, Handle: a.ListPresets},
 		{Method: get, Path: v1 + "/certificates", Needs: access.View, Handle: a.ListCertificates},
 		{Method: put, Path: v1 + "/certificates/own", Needs: access.Administer, Danger: danger, Handle: a.PutCertificate},

@@ -51,7 +51,7 @@ func TestRedact(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := string(redact([]byte(test.text))); got != test.want {
+			if got := string(Redact([]byte(test.text))); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})

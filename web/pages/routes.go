@@ -63,6 +63,11 @@ func (p *Pages) Routes() []sitemap.Route {
 		{Method: post, Path: "/system/update/install", Needs: access.Administer, Danger: true, Handle: p.InstallUpdate},
 		{Method: post, Path: "/system/update/remove", Needs: access.Administer, Danger: true, Handle: p.RemoveUpdate},
 		{Method: post, Path: "/system/update/restart", Needs: access.Administer, Danger: true, Handle: p.RestartIntoUpdate},
+		{Method: get, Path: "/system/power", Needs: access.View, Handle: p.Power},
+		{Method: post, Path: "/system/power/restart", Needs: access.Administer, Danger: true, Handle: p.Restart},
+		{Method: post, Path: "/system/power/off", Needs: access.Administer, Danger: true, Handle: p.PowerOff},
+		{Method: post, Path: "/system/power/other-slot", Needs: access.Administer, Danger: true, Handle: p.StartOther},
+		{Method: post, Path: "/system/power/factory-reset", Needs: access.Administer, Danger: true, Handle: p.FactoryReset},
 
 		{Method: get, Path: "/claim", Needs: access.Public, Handle: p.ClaimPage},
 		{Method: post, Path: "/claim", Needs: access.Public, Handle: p.Claim},

@@ -7,11 +7,14 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"breakwater/web/api"
 )
 
 // systemView is the box itself: what runs, since when, and what its clock says.
 type systemView struct {
 	Host     string
+	System   api.System // of the appliance; elsewhere empty
 	Platform string
 	Go       string
 	Control  time.Time // when it started
@@ -34,7 +37,8 @@ func (p *Pages) System(c echo.Context) error {
 	}
 	now := time.Now()
 	zone, _ := now.Zone()
-	view := systemView{Host: host, Platform: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Control: seen.Started, Zone: zone, Local: now.Format(time.DateTime), UTC: now.UTC().Format(time.DateTime)}
+	system, _ := p.Control.System()
+	view := systemView{Host: host, System: api.System{Version: system.Version, Slot: system.Slot}, Platform: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Control: seen.Started, Zone: zone, Local: now.Format(time.DateTime), UTC: now.UTC().Format(time.DateTime)}
 	if seen.Edge != nil {
 		view.Edge, view.Version = seen.Edge.Started, seen.Edge.Version
 	}

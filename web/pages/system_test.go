@@ -28,7 +28,7 @@ import (
 	"breakwater/web/webtest"
 )
 
-var systemPages = []string{"/system", "/system/accounts", "/system/tokens", "/system/certificate", "/system/update", "/system/backup", "/system/logs", "/system/audit", "/system/diagnostics", "/me"}
+var systemPages = []string{"/system", "/system/accounts", "/system/tokens", "/system/certificate", "/system/update", "/system/power", "/system/backup", "/system/logs", "/system/audit", "/system/diagnostics", "/me"}
 
 func TestSystemPagesRenderWhateverIsThere(t *testing.T) {
 	site := webtest.Start(t)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -36,7 +37,9 @@ func StartAppliance(t testing.TB) (*Site, *Machine) {
 	public, key, err := ed25519.GenerateKey(nil)
 	must(t, err)
 	m := &Machine{Key: key, system: host.System{Version: Running, Slot: "A"}}
-	return start(t, control.UpdateOptions{Dir: t.TempDir(), Key: public, System: m.System, Install: m.install}), m
+	// Without a system bus, so that no test restarts the machine that it runs on.
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+filepath.Join(t.TempDir(), "none"))
+	return start(t, control.Options{Host: &host.Host{}, Update: control.UpdateOptions{Dir: t.TempDir(), Key: public, System: m.System, Install: m.install}}), m
 }
 
 // System is what runs.

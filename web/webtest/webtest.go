@@ -58,10 +58,11 @@ type Site struct {
 // Start runs a site without settings and accounts until the test ends.
 func Start(t testing.TB) *Site {
 	t.Helper()
-	return start(t, control.UpdateOptions{})
+	return start(t, control.Options{})
 }
 
-func start(t testing.TB, u control.UpdateOptions) *Site {
+// start runs a site with the options of its control that are not the same for all.
+func start(t testing.TB, o control.Options) *Site {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "web") // a socket's path has at most 107 bytes
 	must(t, err)
@@ -73,7 +74,8 @@ func start(t testing.TB, u control.UpdateOptions) *Site {
 	certificates, err := webtls.Open(dir, log)
 	must(t, err)
 	edge := edgetest.Start(t)
-	c, err := control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(edge.Socket), Version: "test", Conditions: certificates.Conditions, Update: u})
+	o.Store, o.Report, o.Edge, o.Version, o.Conditions = s, report, edgelink.New(edge.Socket), "test", certificates.Conditions
+	c, err := control.New(o)
 	must(t, err)
 	a, err := access.New(access.Options{Store: s, Log: log})
 	must(t, err)
