@@ -21,6 +21,7 @@ import (
 const (
 	Restart  = "reboot.target"
 	PowerOff = "poweroff.target"
+	Install  = "breakwater-install.service" // does what is in InstallRequestFile
 )
 
 // Failed is a unit that was started and did not succeed.
