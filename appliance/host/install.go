@@ -120,7 +120,7 @@ func FindDisk(disks []Disk, r InstallRequest) (Disk, error) {
 		case d.Name != r.Disk || d.Serial != r.Serial || d.Size != r.Size:
 			return Disk{}, fmt.Errorf("%s is not the disk any more that was chosen; choose again", d.Name)
 		case d.Refusal != "":
-			return Disk{}, fmt.Errorf("Breakwater is not installed to %s: %s", d.Name, d.Refusal.Text()) //nolint:staticcheck // a name
+			return Disk{}, fmt.Errorf("nothing is installed to %s: %s", d.Name, d.Refusal.Text())
 		case !d.Confirmed(r.Confirmation):
 			return Disk{}, fmt.Errorf("the installation to %s was not confirmed with %q", d.Name, d.Confirmation())
 		}
