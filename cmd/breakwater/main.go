@@ -59,6 +59,8 @@ type commands struct {
 
 	CheckStore checkStoreCmd `cmd:"" hidden:"" help:"Check the file of the store; control runs this."`
 	Healthy    healthyCmd    `cmd:"" hidden:"" help:"Tell whether this box works, for the trial of a new version."`
+	Install    installCmd    `cmd:"" hidden:"" help:"Ask for an internal disk and put this box on it."`
+	Machine    machineCmd    `cmd:"" hidden:"" help:"Change the machine; units of systemd run these."`
 }
 
 // errUsage is a command line that cannot be understood.
