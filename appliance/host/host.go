@@ -26,6 +26,7 @@ const (
 	OtherSlot    = "breakwater-other-slot.service"
 	FactoryReset = "breakwater-factory-reset.service"
 	Diagnostics  = "breakwater-diagnostics.service"
+	Install      = "breakwater-install.service" // does what is in InstallRequestFile
 )
 
 // Failed is a unit that was started and did not succeed.

@@ -14,8 +14,8 @@ type disk struct {
 	locked      bool
 }
 
-// machine makes the folders of a machine: its disks, and which of them are mounted, by their numbers.
-func machine(t *testing.T, mounts string, disks ...disk) string {
+// machineOf makes the folders of a machine: its disks, and which of them are mounted, by their numbers.
+func machineOf(t *testing.T, mounts string, disks ...disk) string {
 	t.Helper()
 	root := t.TempDir()
 	put := func(file, content string) {
@@ -91,7 +91,7 @@ func TestFindStick(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := FindStick(machine(t, test.mounts, test.disks...))
+			got, err := FindStick(machineOf(t, test.mounts, test.disks...))
 			if text := strings.TrimSpace(got.Device + " " + got.Kind); text != test.want {
 				t.Errorf("got %q, want %q", text, test.want)
 			}
@@ -105,7 +105,7 @@ func TestFindStick(t *testing.T) {
 // TestFindStickBelowVerity: the system is a device of the device mapper over a partition of a stick.
 func TestFindStickBelowVerity(t *testing.T) {
 	const usb = "pci0/usb1/1-1/host0/block/"
-	root := machine(t, "20 1 8:2 / / ro - erofs /dev/dm-0 ro\n", disk{place: usb + "sda/sda1", kind: "vfat", partition: true},
+	root := machineOf(t, "20 1 8:2 / / ro - erofs /dev/dm-0 ro\n", disk{place: usb + "sda/sda1", kind: "vfat", partition: true},
 		disk{place: usb + "sda/sda3", kind: "table", partition: true}, disk{place: "virtual/block/dm-0", kind: "table"})
 	slaves := filepath.Join(root, "sys/devices/virtual/block/dm-0/slaves")
 	must(t, os.MkdirAll(slaves, 0o755))

@@ -93,6 +93,9 @@ func look(ctx context.Context, box *client) screen {
 	ctx, cancel := context.WithTimeout(ctx, consoleWait)
 	defer cancel()
 	s := screen{system: host.ReadSystem("/"), ports: host.ReadPorts("/sys/class/net")}
+	if disks, err := host.ReadDisks("/"); err == nil { // else there is nothing to offer
+		s.stick = installHint(disks)
+	}
 	s.trouble = box.get(ctx, "/api/v1/status", &s.status)
 	if s.trouble == nil {
 		s.trouble = box.get(ctx, "/api/v1/setup-code", &s.setup)
@@ -107,6 +110,7 @@ func look(ctx context.Context, box *client) screen {
 type screen struct {
 	system       host.System
 	ports        []host.Port
+	stick        string   // what is to be said of the stick that the box runs from; empty: it does not
 	trouble      error    // why control does not answer
 	log          []string // of control, when it does not for long
 	status       control.Status

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // menu is what somebody at the machine can do when nobody reaches the page: mend what cut them off, or stop the machine.
@@ -18,28 +19,30 @@ type menu struct {
 type choice struct {
 	name    string
 	control bool // it is done by control
+	stick   bool // it is for a box that runs from a stick
 	do      func(*menu, context.Context) error
 }
 
 var choices = []choice{
-	{"Set an address", true, (*menu).setAddress},
-	{"Choose where the page is reached", true, (*menu).setManagement},
-	{"Reset a password", true, (*menu).resetPassword},
-	{"Roll back settings", true, (*menu).rollBack},
-	{"Start the other version", false, (*menu).startOther},
-	{"Diagnostics to a USB stick", false, (*menu).saveDiagnostics},
-	{"Restart", false, (*menu).restart},
-	{"Power off", false, (*menu).powerOff},
-	{"Factory reset", false, (*menu).factoryReset},
+	{name: "Set an address", control: true, do: (*menu).setAddress},
+	{name: "Choose where the page is reached", control: true, do: (*menu).setManagement},
+	{name: "Reset a password", control: true, do: (*menu).resetPassword},
+	{name: "Roll back settings", control: true, do: (*menu).rollBack},
+	{name: "Start the other version", do: (*menu).startOther},
+	{name: "Diagnostics to a USB stick", do: (*menu).saveDiagnostics},
+	{name: "Restart", do: (*menu).restart},
+	{name: "Power off", do: (*menu).powerOff},
+	{name: "Factory reset", do: (*menu).factoryReset},
+	{name: "Install on an internal disk", stick: true, do: (*menu).install},
 }
 
 // open shows the menu and does one of its entries.
 func (m *menu) open(ctx context.Context) {
 	fmt.Fprint(m.out, clearScreen)
 	m.say("Breakwater\n")
-	for i, c := range choices {
+	for i, c := range m.offered() {
 		if !c.control || m.seen.trouble == nil {
-			m.say(" %d  %s", i+1, c.name)
+			m.say("%2d  %s", i+1, c.name)
 		}
 	}
 	m.say(" 0  Back\n")
@@ -66,10 +69,16 @@ func (m *menu) open(ctx context.Context) {
 	_, _ = m.ask(ctx, "\nEnter goes back to the screen") // whatever it is
 }
 
+// offered are the entries that this box has.
+func (m *menu) offered() []choice {
+	return slices.DeleteFunc(slices.Clone(choices), func(c choice) bool { return c.stick && m.seen.stick == "" })
+}
+
 func (m *menu) chosen(line string) (choice, error) {
 	if line == "0" || line == "back" {
 		return choice{}, errBack
 	}
+	choices := m.offered()
 	names := make([]string, len(choices))
 	for i, c := range choices {
 		names[i] = c.name

@@ -16,6 +16,9 @@ func (s screen) text() string {
 	fmt.Fprintf(&b, "%s\n\n%s\n", s.title(), s.state())
 	b.WriteString(s.way())
 	b.WriteString(portText(s.ports))
+	if s.stick != "" {
+		fmt.Fprintf(&b, "\n%s\n", clean(s.stick))
+	}
 	if s.trouble == nil && len(s.status.Conditions) > 0 {
 		printConditions(&b, s.status.Conditions)
 	}

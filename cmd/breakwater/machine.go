@@ -15,6 +15,7 @@ type machineCmd struct {
 	OtherSlot     otherSlotCmd     `cmd:"" help:"Let the version in the other slot start next."`
 	FactoryReset  factoryResetCmd  `cmd:"" help:"Let the next start forget everything that this box knows."`
 	Diagnostics   diagnosticsCmd   `cmd:"" help:"Write what helps to find a fault to a USB stick."`
+	Install       installToDiskCmd `cmd:"" help:"Install this system to the disk of a request."`
 }
 
 // tell gives systemd what became of such a command as the status of its unit (sd_notify(3)), which is how who started it

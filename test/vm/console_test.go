@@ -149,9 +149,14 @@ func (k *keyboard) log(t *testing.T) string {
 func (k *keyboard) wait(t *testing.T, text string) string {
 	t.Helper()
 	return waitFor(t, k.m, menuWait, func() (string, bool) {
-		shown := strings.ReplaceAll(k.log(t)[k.seen:], "\r", "")
+		shown := k.shown(t)
 		return shown, strings.Contains(shown, text)
 	})
+}
+
+func (k *keyboard) shown(t *testing.T) string {
+	t.Helper()
+	return strings.ReplaceAll(k.log(t)[k.seen:], "\r", "")
 }
 
 // menu opens the menu and chooses an entry of it.

@@ -30,6 +30,12 @@ const edgeNetwork = "user,id=edge,net=198.18.1.0/24,restrict=off,hostfwd=tcp:127
 // 198.18.1.10:25565 of the box. image is another than that in build/image, if any; arguments are more of them for QEMU.
 func boot(t *testing.T, players int, image string, arguments ...string) *machine {
 	t.Helper()
+	return bootWith(t, players, []string{"IMAGE=" + image}, arguments...)
+}
+
+// bootWith is boot with variables of image/boot.
+func bootWith(t *testing.T, players int, variables []string, arguments ...string) *machine {
+	t.Helper()
 	dir := t.TempDir()
 	page := freePort(t)
 	m := &machine{page: fmt.Sprintf("127.0.0.1:%d", page), ended: make(chan error, 1),
@@ -40,7 +46,7 @@ func boot(t *testing.T, players int, image string, arguments ...string) *machine
 		"-smbios", credential(t, "extra-unit", "report.service"), "-smbios", credential(t, "extra-unit", "report.timer"),
 		"-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.wants=report.timer")
 	command.Args = append(command.Args, arguments...)
-	command.Env = append(os.Environ(), fmt.Sprintf("WEB_PORT=%d", page), "IMAGE="+image)
+	command.Env = append(append(os.Environ(), fmt.Sprintf("WEB_PORT=%d", page)), variables...)
 	command.Stdout, command.Stderr = os.Stderr, os.Stderr
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // QEMU is a child of it
 	if err := command.Start(); err != nil {
