@@ -19,6 +19,9 @@ type networkView struct {
 	Form       form
 	Base       uint64
 	Interfaces []interfaceRow
+	Appliance  bool           // the machine is the box's own, and set here too
+	Answers    []interfaceRow // where the box itself answers
+	Ports      []portRow
 	Browser    netip.Addr // where the reader comes from
 	Outside    bool       // that is in no management network
 	Default    string     // the directory that ACME asks when none is given
@@ -32,7 +35,10 @@ type interfaceRow struct {
 	Checked bool
 }
 
-var networkFields = []string{"interfaces", "addresses", "networks", "names", "acme.email", "acme.directory", "servers"}
+var networkFields = append([]string{"interfaces", "addresses", "networks", "names", "acme.email", "acme.directory", "servers"}, machineFields...)
+
+// machineFields are the inputs that only the appliance has, with the names that they have in the document.
+var machineFields = []string{"management.interfaces", "host.name", "host.timeServers", "updates.url"}
 
 // NetworkForm shows the network as it is set.
 func (p *Pages) NetworkForm(c echo.Context) error {
@@ -44,7 +50,9 @@ func (p *Pages) NetworkForm(c echo.Context) error {
 		"interfaces": now.Edge.Interfaces, "addresses": {prefixText(now.Edge.Addresses)},
 		"networks": {prefixText(now.Management.Networks)}, "names": {strings.Join(now.Management.Names, ", ")},
 		"acme.email": {now.Management.ACME.Email}, "acme.directory": {now.Management.ACME.Directory},
-		"servers": {serverText(now.DNS.Servers)},
+		"servers":               {serverText(now.DNS.Servers)},
+		"management.interfaces": now.Management.Interfaces, "host.name": {now.Host.Name},
+		"host.timeServers": {strings.Join(now.Host.TimeServers, ", ")}, "updates.url": {now.Updates.URL},
 	}
 	return p.showNetwork(c, http.StatusOK, now, networkView{Form: form{Values: values}, Base: base})
 }
@@ -55,6 +63,9 @@ func (p *Pages) showNetwork(c echo.Context, code int, now settings.Settings, vie
 		return err
 	}
 	view.Interfaces = interfaceRows(view.Form.Values["interfaces"], seen.Edge)
+	view.Answers = interfaceRows(view.Form.Values["management.interfaces"], seen.Edge)
+	_, view.Appliance = p.Control.System()
+	view.Ports = p.portRows(now.Host.Interfaces, seen.Edge, localAddr(c))
 	view.Browser = caller.Of(c.Request().Context()).Peer.Addr
 	view.Outside = outside(view.Browser, now.Management.Networks)
 	view.Default = settings.LetsEncrypt
@@ -94,6 +105,9 @@ func (p *Pages) NetworkSave(c echo.Context) error {
 	}
 	t := typed{values: values}
 	draft := t.network(now)
+	if _, appliance := p.Control.System(); appliance {
+		draft = t.machine(draft)
+	}
 	addr := caller.Of(c.Request().Context()).Peer.Addr
 	if outside(addr, draft.Management.Networks) && !t.on("outside") {
 		t.wrong("networks", p.text.say("network.outside.problem", addr))
@@ -120,10 +134,24 @@ func (t *typed) network(s settings.Settings) settings.Settings {
 	return s
 }
 
+// machine reads what the form has besides on the appliance. Elsewhere that stays as it is: it has no meaning there, and
+// the document may be meant for another machine.
+func (t *typed) machine(s settings.Settings) settings.Settings {
+	s.Management.Interfaces = t.boxes("management.interfaces")
+	s.Host.Name = t.text("host.name")
+	s.Host.TimeServers = t.words("host.timeServers")
+	s.Updates.URL = t.text("updates.url")
+	return s
+}
+
 // ofNetwork brings the problems of the document to the fields of the form.
 func ofNetwork(problems []settings.Problem) []settings.Problem {
 	var of []settings.Problem
 	for _, p := range problems {
+		if field := lastIndex.ReplaceAllString(p.Field, ""); slices.Contains(machineFields, field) {
+			of = append(of, settings.Problem{Field: field, Text: p.Text})
+			continue
+		}
 		for _, prefix := range []string{"edge.", "management.", "dns."} {
 			if rest, ok := strings.CutPrefix(p.Field, prefix); ok {
 				p.Field = lastIndex.ReplaceAllString(rest, "")

@@ -107,5 +107,10 @@ func (p *Pages) Routes() []sitemap.Route {
 
 		{Method: get, Path: "/system/network", Needs: access.View, Handle: p.NetworkForm},
 		{Method: post, Path: "/system/network", Needs: access.Change, Handle: p.NetworkSave},
+		{Method: get, Path: "/system/network/interfaces/new", Needs: access.Change, Handle: p.ofAppliance(p.InterfaceForm)},
+		{Method: post, Path: "/system/network/interfaces/new", Needs: access.Change, Handle: p.ofAppliance(p.InterfaceSave)},
+		{Method: get, Path: "/system/network/interfaces/:name/edit", Needs: access.Change, Handle: p.ofAppliance(p.InterfaceForm)},
+		{Method: post, Path: "/system/network/interfaces/:name/edit", Needs: access.Change, Handle: p.ofAppliance(p.InterfaceSave)},
+		{Method: get, Path: "/system/network/interfaces/:name/remove", Needs: access.Change, Handle: p.ofAppliance(p.InterfaceRemove)},
 	}
 }

@@ -29,6 +29,7 @@ import (
 	"breakwater/appliance/control"
 	"breakwater/appliance/control/edgetest"
 	"breakwater/appliance/edgelink"
+	"breakwater/appliance/host"
 	"breakwater/appliance/store"
 	"breakwater/web"
 	"breakwater/web/caller"
@@ -55,8 +56,11 @@ type Site struct {
 	browsers atomic.Int32
 }
 
-// Start runs a site without settings and accounts until the test ends.
-func Start(t testing.TB) *Site {
+// Appliance makes a site that of a whole machine.
+func Appliance(o *control.Options) { o.Host = &host.Host{} }
+
+// Start runs a site without settings and accounts until the test ends. The options may change what control is made of.
+func Start(t testing.TB, options ...func(*control.Options)) *Site {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "web") // a socket's path has at most 107 bytes
 	must(t, err)
@@ -68,7 +72,11 @@ func Start(t testing.TB) *Site {
 	certificates, err := webtls.Open(dir, log)
 	must(t, err)
 	edge := edgetest.Start(t)
-	c, err := control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(edge.Socket), Version: "test", Conditions: certificates.Conditions})
+	o := control.Options{Store: s, Report: report, Edge: edgelink.New(edge.Socket), Version: "test", Conditions: certificates.Conditions}
+	for _, option := range options {
+		option(&o)
+	}
+	c, err := control.New(o)
 	must(t, err)
 	a, err := access.New(access.Options{Store: s, Log: log})
 	must(t, err)
