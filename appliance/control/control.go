@@ -70,6 +70,8 @@ type Control struct {
 	origins    history.Origins
 	bans       bans
 	host       *host.Host
+	readClock  func() (host.Clock, error)
+	clockAlone time.Time // since when nothing keeps the clock; zero: something does. Only Run uses it
 
 	changing sync.Mutex // one change at a time; taken before mu
 	wake     chan struct{}
@@ -98,7 +100,7 @@ type Pending struct {
 // any other is dropped. Nothing reaches edge before Run or Propose.
 func New(o Options) (*Control, error) {
 	c := &Control{store: o.Store, edge: o.Edge, log: o.Log, now: o.Now, version: o.Version,
-		records: o.Records, others: o.Conditions, host: o.Host, wake: make(chan struct{}, 1)}
+		records: o.Records, others: o.Conditions, host: o.Host, readClock: host.ReadClock, wake: make(chan struct{}, 1)}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -266,6 +268,7 @@ func (c *Control) Run(ctx context.Context) error {
 	for {
 		c.revertExpired(ctx)
 		c.forgetTakenBack()
+		c.checkClock()
 		keeper.check(ctx)
 		select {
 		case <-ctx.Done():
