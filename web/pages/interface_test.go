@@ -212,23 +212,69 @@ func TestABadInterfaceIsRefusedAtItsFields(t *testing.T) {
 		{"a metric", "port", "routes", "198.51.100.0/24 via 192.0.2.1 metric low", "is not a metric"},
 		{"mtu", "port", "mtu", "jumbo", "not a whole number"},
 		{"mac", "port", "mac", "01:00:5e:00:00:01", "not the address of a network port"},
+		{"a name that Linux uses", "port", "name", "default", "has a meaning of its own"},
+		{"a name of another", "port", "name", "wan9", "already"},
+		{"no name", "vlan", "name", "", "is not the name of a network interface"},
+		{"the network itself", "port", "addresses", "192.0.2.0/24", "is the network itself"},
+		{"a gateway elsewhere", "port", "gateways", "198.51.100.1", "is in no network of this interface"},
+		{"a route by somebody elsewhere", "port", "routes", "198.51.100.0/24 via 203.0.113.77", "is in no network of this interface"},
+		{"a route twice", "port", "routes", "198.51.100.0/24 via 10.0.7.2\n198.51.100.0/24 via 10.0.7.3", "is a second route"},
+		{"dhcp", "port", "dhcp", "sometimes", "is not known here"},
+		{"a small mtu", "port", "mtu", "576", "out of bounds"},
+		{"a mac of another", "port", "mac", "52:54:00:00:00:01", "given twice"},
+		{"vlan beyond", "vlan", "vlan", "4095", "out of bounds"},
+		{"on nothing", "vlan", "parent", "", "is missing"},
+		{"on a member", "vlan", "parent", "lan0", "is a member of a bond"},
+		{"a bond of nothing", "bond", "members", "", "is empty"},
+		{"a bond of another's", "bond", "members", "lan0", "given twice"},
+		{"a bond of a bond", "bond", "members", "bond0", "is a VLAN or bond itself"},
+		{"mode", "bond", "bond", "balance-rr", "is not known here"},
 		{"vlan", "vlan", "vlan", "", "is missing"},
 		{"vlan in words", "vlan", "vlan", "twenty", "not a whole number"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			values := shownForm(t, anna.Get(path+"?kind="+test.kind), path)
-			values.Set("name", "extra")
+			for name, value := range map[string]string{"name": "extra", "vlan": "30", "parent": "spare", "addresses": "10.0.7.1/24", "members": "spare"} {
+				if test.kind != "port" || name == "name" || name == "addresses" {
+					values.Set(name, value)
+				}
+			}
 			values.Set(test.field, test.typed)
 			page := anna.Post(path, values).Want(t, http.StatusUnprocessableEntity, `id="p-`+test.field+`"`, test.problem)
 			if strings.Contains(page.Body, "<script>") || strings.Contains(page.Body, "<b></b>") {
 				t.Error("what was typed is part of the page")
 			}
-			if got := shownForm(t, page, path).Get(test.field); strings.TrimSpace(got) != test.typed {
+			if got := shownForm(t, page, path).Get(test.field); strings.TrimSpace(got) != test.typed && test.field != "dhcp" && test.field != "bond" && test.field != "parent" {
 				t.Errorf("%q is not kept, the form has %q", test.typed, got)
 			}
 		})
 	}
 	if r, err := site.Control.Current(); err != nil || r.Number != 1 {
 		t.Errorf("revision %d (%v), want 1: bad input changed something", r.Number, err)
+	}
+}
+
+func TestABadMachineIsRefusedAtItsFields(t *testing.T) {
+	site := webtest.Start(t, webtest.Appliance)
+	anna := site.Browser(t, "anna", access.Admin)
+	machine(site)
+	site.Apply(t, machineSet)
+	for _, test := range []struct{ field, typed, problem string }{
+		{"host.name", `a <b></b>`, "is not the name of a machine"},
+		{"host.timeServers", "192.0.2.1 <script>", "is not the name or address of a time server"},
+		{"updates.url", "ftp://updates.example.org/", "is not where update files come from"},
+		{"management.interfaces", "lan0", "is a member of a bond"},
+	} {
+		t.Run(test.field, func(t *testing.T) {
+			values := shownForm(t, anna.Get("/system/network"), "/system/network")
+			values.Set(test.field, test.typed)
+			page := anna.Post("/system/network", values).Want(t, http.StatusUnprocessableEntity, `id="p-`+test.field+`"`, test.problem)
+			if strings.Contains(page.Body, "<b></b>") || strings.Contains(page.Body, "<script>") {
+				t.Error("what was typed is part of the page")
+			}
+			if got := shownForm(t, page, "/system/network").Get(test.field); got != test.typed {
+				t.Errorf("%q is not kept, the form has %q", test.typed, got)
+			}
+		})
 	}
 }
