@@ -47,7 +47,7 @@ func (p *Pages) ofAppliance(do echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // InterfaceForm shows an interface to be edited, or a new one: ?kind=vlan, ?kind=bond or, for a port that has no settings
-// yet, ?kind=port. ?port= names that port, or the one that the VLAN is on.
+// yet, ?kind=port. ?port= names that port, or the one that carries the VLAN.
 func (p *Pages) InterfaceForm(c echo.Context) error {
 	now, base, err := p.current()
 	if err != nil {
@@ -65,14 +65,11 @@ func (p *Pages) InterfaceForm(c echo.Context) error {
 	values := interfaceValues(i)
 	if name == "" {
 		kind, port := knownKind(c.QueryParam("kind")), c.QueryParam("port")
-		values.Set("kind", kind)
-		switch kind {
-		case "port":
-			values.Set("name", port)
-			values.Set("port", port)
-		case "vlan":
-			values.Set("parent", port)
+		if kind == "port" && port == "" {
+			return echo.ErrNotFound
 		}
+		values.Set("kind", kind)
+		values.Set(map[string]string{"port": "name", "vlan": "parent", "bond": "members"}[kind], port)
 	}
 	return p.showInterface(c, http.StatusOK, now, interfaceView{Form: form{Values: values}, Base: base, Name: name})
 }
@@ -94,7 +91,7 @@ func (p *Pages) showInterface(c echo.Context, status int, now settings.Settings,
 	f := view.Form
 	view.Kind = knownKind(f.Value("kind"))
 	if view.Kind == "port" {
-		view.Port = cmp.Or(view.Name, f.Value("port"))
+		view.Port = f.Value("name")
 	}
 	rows := p.portRows(now.Host.Interfaces, seen.Edge, localAddr(c))
 	if at := slices.IndexFunc(rows, func(r portRow) bool { return r.Name == cmp.Or(view.Name, view.Port) }); at >= 0 {

@@ -60,7 +60,7 @@ func hosts(t *testing.T, site *webtest.Site) settings.Settings {
 	return s
 }
 
-var interfaceForms = []string{"/system/network/interfaces/new", "/system/network/interfaces/new?kind=vlan&port=lan0", "/system/network/interfaces/new?kind=bond",
+var interfaceForms = []string{"/system/network/interfaces/new?kind=vlan&port=lan0", "/system/network/interfaces/new?kind=bond",
 	"/system/network/interfaces/new?kind=port&port=spare", "/system/network/interfaces/new?kind=%3Cb%3E&port=%3Cb%3E"}
 
 func TestPagesOfTheMachineRender(t *testing.T) {
@@ -92,7 +92,7 @@ func TestPagesOfTheMachineRender(t *testing.T) {
 	site.Edge.Stop()
 	look(all...)
 	anna.Get("/system/network").Want(t, http.StatusOK, "is not known while the data plane does not answer", "not known")
-	for _, path := range []string{"/system/network/interfaces/none/edit", "/system/network/interfaces/none/remove", "/system/network/interfaces/enp1s0/edit"} {
+	for _, path := range []string{"/system/network/interfaces/none/edit", "/system/network/interfaces/none/remove", "/system/network/interfaces/new", "/system/network/interfaces/enp1s0/edit"} {
 		anna.Get(path).Want(t, http.StatusNotFound)
 	}
 }
@@ -233,7 +233,7 @@ func TestABadInterfaceIsRefusedAtItsFields(t *testing.T) {
 		{"vlan in words", "vlan", "vlan", "twenty", "not a whole number"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			values := shownForm(t, anna.Get(path+"?kind="+test.kind), path)
+			values := shownForm(t, anna.Get(path+"?port=extra&kind="+test.kind), path)
 			for name, value := range map[string]string{"name": "extra", "vlan": "30", "parent": "spare", "addresses": "10.0.7.1/24", "members": "spare"} {
 				if test.kind != "port" || name == "name" || name == "addresses" {
 					values.Set(name, value)
