@@ -145,7 +145,7 @@ func (p *Pages) InterfaceSave(c echo.Context) error {
 	name := c.Param("name")
 	draft, at := withInterface(now, name)
 	t := typed{values: values}
-	draft.Host.Interfaces[at] = t.hostInterface(p.text)
+	draft.Host.Interfaces[at] = t.hostInterface(p.text, draft.Host.Interfaces[at].Members)
 	draft = renamedInterface(draft, name, draft.Host.Interfaces[at].Name)
 	problems := t.with(ofInterface(draft.Validate(), at))
 	if len(problems) == 0 {
@@ -194,8 +194,8 @@ func renamedInterface(s settings.Settings, from, to string) settings.Settings {
 	return s
 }
 
-// hostInterface reads the form into an interface.
-func (t *typed) hostInterface(text catalogue) settings.Interface {
+// hostInterface reads the form into an interface that had these members.
+func (t *typed) hostInterface(text catalogue, members []string) settings.Interface {
 	i := settings.Interface{
 		Name:      t.text("name"),
 		DHCP:      t.text("dhcp"),
@@ -212,7 +212,7 @@ func (t *typed) hostInterface(text catalogue) settings.Interface {
 			t.wrong("vlan", text.say("interface.vlan.missing"))
 		}
 	case "bond":
-		i.Bond, i.Members = t.text("bond"), t.boxes("members")
+		i.Bond, i.Members = t.text("bond"), t.among("members", members)
 	}
 	return i
 }

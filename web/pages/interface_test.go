@@ -17,11 +17,12 @@ import (
 // machineSet has one interface of each kind, with everything that can be set.
 const machineSet = `{ "schema": 1,
   "edge": { "interfaces": ["players"], "addresses": ["203.0.113.10/32"] },
-  "management": { "interfaces": ["wan0", "wan9"] },
+  "management": { "interfaces": ["wan9", "wan0"] },
   "host": { "name": "box-1", "timeServers": ["192.0.2.123", "time.example.org"], "interfaces": [
     { "name": "wan0", "mac": "52:54:00:00:00:01", "dhcp": "ipv6", "addresses": ["192.0.2.10/24"], "gateways": ["192.0.2.1"], "mtu": 1400,
       "routes": [ { "to": "198.51.100.0/24", "via": "192.0.2.2", "metric": 10 }, { "to": "198.51.101.0/24", "via": "192.0.2.3" } ] },
     { "name": "bond0", "bond": "802.3ad", "members": ["lan0", "lan1"] },
+    { "name": "lan1", "mac": "52:54:00:00:00:03", "dhcp": "none", "mtu": 9000 },
     { "name": "players", "vlan": 20, "parent": "bond0", "dhcp": "none", "addresses": ["203.0.113.2/24", "2001:db8::2/64"] },
     { "name": "wan9", "addresses": ["10.0.9.1/24"] } ] },
   "updates": { "url": "https://updates.example.org/breakwater.bw" },
@@ -79,15 +80,15 @@ func TestPagesOfTheMachineRender(t *testing.T) {
 	look("/system/network")
 	site.Apply(t, machineSet)
 	all := []string{"/system/network"}
-	for _, name := range []string{"wan0", "bond0", "players", "wan9"} {
+	for _, name := range []string{"wan0", "bond0", "lan1", "players", "wan9"} {
 		all = append(all, "/system/network/interfaces/"+name+"/edit")
 	}
 	look(all...)
 	look("/system/network/interfaces/wan0/remove")
 	page := anna.Get("/system/network").Want(t, http.StatusOK, "now enp1s0,", "VLAN 20 on bond0", "802.3ad of lan0, lan1 · DHCP", "member of bond0", "DHCP, as nothing is set",
-		"DHCP for IPv6 · 192.0.2.10/24 · gateway 192.0.2.1 · 2 routes · MTU 1400", "you came in here", "not there", "10.0.9.1/24", `interfaces/new?kind=port&amp;port=spare"`)
-	if n := strings.Count(page.Body, `/edit"`); n != 4 {
-		t.Errorf("%d interfaces can be edited, want 4", n)
+		"DHCP for IPv6 · 192.0.2.10/24 · gateway 192.0.2.1 · 2 routes · MTU 1400", "you came in here", "not there", "interfaces/lan1/edit", "10.0.9.1/24", `interfaces/new?kind=port&amp;port=spare"`)
+	if n := strings.Count(page.Body, `/edit"`); n != 5 {
+		t.Errorf("%d interfaces can be edited, want 5", n)
 	}
 	site.Edge.Stop()
 	look(all...)
@@ -187,7 +188,7 @@ func TestARenamedBondIsFollowed(t *testing.T) {
 		keep(t, anna)
 	}
 	s := hosts(t, site)
-	if s.Edge.Interfaces[0] != "public" || s.Host.Interfaces[2].Name != "public" || s.Host.Interfaces[2].Parent != "team" {
+	if s.Edge.Interfaces[0] != "public" || s.Host.Interfaces[3].Name != "public" || s.Host.Interfaces[3].Parent != "team" {
 		t.Errorf("the settings have edge %v and %+v", s.Edge.Interfaces, s.Host.Interfaces)
 	}
 	for name, why := range map[string]string{"team": "the VLAN public is on it", "public": "players arrive on it"} {

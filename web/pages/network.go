@@ -10,7 +10,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"breakwater/appliance/settings"
-	"breakwater/appliance/status"
 	"breakwater/web/caller"
 )
 
@@ -30,8 +29,7 @@ type networkView struct {
 
 // interfaceRow is one interface to choose, as it is seen.
 type interfaceRow struct {
-	status.Interface
-	Missing bool // wanted, and not there
+	portRow
 	Checked bool
 }
 
@@ -62,10 +60,13 @@ func (p *Pages) showNetwork(c echo.Context, code int, now settings.Settings, vie
 	if err != nil {
 		return err
 	}
-	view.Interfaces = interfaceRows(view.Form.Values["interfaces"], seen.Edge)
-	view.Answers = interfaceRows(view.Form.Values["management.interfaces"], seen.Edge)
-	_, view.Appliance = p.Control.System()
-	view.Ports = p.portRows(now.Host.Interfaces, seen.Edge, localAddr(c))
+	var set []settings.Interface // of another machine's document nothing is told here
+	if _, view.Appliance = p.Control.System(); view.Appliance {
+		set = now.Host.Interfaces
+	}
+	view.Ports = p.portRows(set, seen.Edge, localAddr(c))
+	view.Interfaces = interfaceRows(view.Form.Values["interfaces"], view.Ports)
+	view.Answers = interfaceRows(view.Form.Values["management.interfaces"], view.Ports)
 	view.Browser = caller.Of(c.Request().Context()).Peer.Addr
 	view.Outside = outside(view.Browser, now.Management.Networks)
 	view.Default = settings.LetsEncrypt
@@ -73,19 +74,18 @@ func (p *Pages) showNetwork(c echo.Context, code int, now settings.Settings, vie
 	return p.renderSeen(c, code, "network", seen, view)
 }
 
-// interfaceRows are those of the box, but for its loopback, and those that are wanted and not there.
-func interfaceRows(wanted []string, edge *status.Edge) []interfaceRow {
+// interfaceRows are the interfaces to choose from, and those that are wanted and not there. Nothing arrives on the members
+// of a bond by themselves.
+func interfaceRows(wanted []string, ports []portRow) []interfaceRow {
 	var rows []interfaceRow
-	if edge != nil {
-		for _, i := range edge.Interfaces {
-			if i.Name != "lo" {
-				rows = append(rows, interfaceRow{Interface: i, Checked: slices.Contains(wanted, i.Name)})
-			}
+	for _, port := range ports {
+		if row := (interfaceRow{port, slices.Contains(wanted, port.Name)}); row.Checked || !row.Member {
+			rows = append(rows, row)
 		}
 	}
 	for _, name := range wanted {
 		if name != "" && !slices.ContainsFunc(rows, func(r interfaceRow) bool { return r.Name == name }) {
-			rows = append(rows, interfaceRow{Interface: status.Interface{Name: name}, Missing: true, Checked: true})
+			rows = append(rows, interfaceRow{portRow{Name: name, Missing: true}, true})
 		}
 	}
 	return rows
@@ -125,7 +125,7 @@ func (p *Pages) NetworkSave(c echo.Context) error {
 
 // network reads the form into the settings.
 func (t *typed) network(s settings.Settings) settings.Settings {
-	s.Edge.Interfaces = append(t.boxes("interfaces"), t.words("interface")...)
+	s.Edge.Interfaces = append(t.among("interfaces", s.Edge.Interfaces), t.words("interface")...)
 	s.Edge.Addresses = list[settings.Prefix](t, "addresses")
 	s.Management.Networks = list[settings.Prefix](t, "networks")
 	s.Management.Names = t.words("names")
@@ -137,7 +137,7 @@ func (t *typed) network(s settings.Settings) settings.Settings {
 // machine reads what the form has besides on the appliance. Elsewhere that stays as it is: it has no meaning there, and
 // the document may be meant for another machine.
 func (t *typed) machine(s settings.Settings) settings.Settings {
-	s.Management.Interfaces = t.boxes("management.interfaces")
+	s.Management.Interfaces = t.among("management.interfaces", s.Management.Interfaces)
 	s.Host.Name = t.text("host.name")
 	s.Host.TimeServers = t.words("host.timeServers")
 	s.Updates.URL = t.text("updates.url")

@@ -21,7 +21,7 @@ type portRow struct {
 	Kind    string // port, vlan or bond
 	Seen    status.Interface
 	Missing bool   // it is not seen
-	Member  bool   // of a bond, which has its settings
+	Member  bool   // of a bond, which has the addresses
 	Here    bool   // the browser came in by it
 	Wanted  string // what is set, in words
 }
@@ -43,13 +43,15 @@ func (p *Pages) portRows(set []settings.Interface, edge *status.Edge, here netip
 	left := slices.Clone(set)
 	var rows []portRow
 	for _, seen := range ports(edge) {
-		row := portRow{Name: seen.Name, Kind: "port", Seen: seen, Here: slices.ContainsFunc(seen.Addresses, func(a netip.Prefix) bool { return a.Addr() == here })}
-		at := settingsFor(left, seen)
-		if at >= 0 {
+		bond := bondOf(set, seen.Name)
+		row := portRow{Name: seen.Name, Kind: "port", Seen: seen, Member: bond != "", Wanted: p.text.say("ports.unset"),
+			Here: slices.ContainsFunc(seen.Addresses, func(a netip.Prefix) bool { return a.Addr() == here })}
+		if at := settingsFor(left, seen, row.Member); at >= 0 {
 			row.Set, row.Name, row.Kind, row.Wanted = true, left[at].Name, kindOf(left[at]), p.wantedText(left[at])
 			left = slices.Delete(left, at, at+1)
-		} else {
-			row.Wanted, row.Member = p.unsetText(seen.Name, set)
+		}
+		if row.Member {
+			row.Wanted = p.text.say("ports.member", bond)
 		}
 		rows = append(rows, row)
 	}
@@ -68,14 +70,26 @@ func ports(edge *status.Edge) []status.Interface {
 	return slices.DeleteFunc(slices.Clone(edge.Interfaces), func(i status.Interface) bool { return i.Name == "lo" })
 }
 
-// settingsFor is the place of the settings for an interface that is seen, or -1. VLANs have the address of the port they
-// are on, so that only ports are found by their address.
-func settingsFor(set []settings.Interface, seen status.Interface) int {
-	at := slices.IndexFunc(set, func(i settings.Interface) bool { return i.Name == seen.Name && (i.MAC == settings.MAC{}) })
-	if at >= 0 {
+// settingsFor is the place of the settings for an interface that is seen, or -1. Several bear the address of one port: the
+// VLANs on it, and the members of a bond, so that these go by their names.
+func settingsFor(set []settings.Interface, seen status.Interface, member bool) int {
+	at := slices.IndexFunc(set, func(i settings.Interface) bool {
+		return i.Name == seen.Name && (member || i.MAC == settings.MAC{} || macText(i.MAC) == seen.MAC)
+	})
+	if at >= 0 || member {
 		return at
 	}
-	return slices.IndexFunc(set, func(i settings.Interface) bool { return macText(i.MAC) != "" && macText(i.MAC) == seen.MAC })
+	return slices.IndexFunc(set, func(i settings.Interface) bool { return i.MAC != settings.MAC{} && macText(i.MAC) == seen.MAC })
+}
+
+// bondOf is the bond that a port is a member of; empty: none.
+func bondOf(set []settings.Interface, name string) string {
+	for _, i := range set {
+		if slices.Contains(i.Members, name) {
+			return i.Name
+		}
+	}
+	return ""
 }
 
 func macText(m settings.MAC) string {
@@ -120,16 +134,6 @@ func dhcpOf(i settings.Interface) string {
 		return cmp.Or(i.DHCP, "none")
 	}
 	return cmp.Or(i.DHCP, "both")
-}
-
-// unsetText is what becomes of a port that has no settings of its own, and whether it is a member of a bond.
-func (p *Pages) unsetText(name string, set []settings.Interface) (text string, member bool) {
-	for _, i := range set {
-		if slices.Contains(i.Members, name) {
-			return p.text.say("ports.member", i.Name), true
-		}
-	}
-	return p.text.say("ports.unset"), false
 }
 
 // localAddr is the address of the box that the browser reached; the zero address over the unix socket.
