@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"breakwater/appliance/access"
+	"breakwater/appliance/control"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/status"
 	"breakwater/web/webtest"
@@ -277,5 +278,50 @@ func TestABadMachineIsRefusedAtItsFields(t *testing.T) {
 				t.Errorf("%q is not kept, the form has %q", test.typed, got)
 			}
 		})
+	}
+}
+
+// TestTheSetUpGivesAFixedAddress: to the port by which the browser came in, and only on the appliance.
+func TestTheSetUpGivesAFixedAddress(t *testing.T) {
+	for _, appliance := range []bool{false, true} {
+		var options []func(*control.Options)
+		if appliance {
+			options = append(options, webtest.Appliance)
+		}
+		site := webtest.Start(t, options...)
+		anna := site.Browser(t, "anna", access.Admin)
+		page := press(t, anna, anna.Get("/welcome"), "to-2").Want(t, http.StatusOK)
+		if got := strings.Contains(page.Body, "A fixed address for this box"); got != appliance {
+			t.Errorf("appliance %v: an address is offered: %v", appliance, got)
+		}
+		machine(site)
+		page = press(t, anna, page, "to-2").Want(t, http.StatusOK)
+		if !appliance {
+			page = press(t, anna, page, "to-6", "fixedPort", "enp1s0", "fixed", "192.0.2.10/24").Want(t, http.StatusOK, "Nothing")
+			if strings.Contains(page.Body, "enp1s0") {
+				t.Error("the machine of somebody else gets an address")
+			}
+			continue
+		}
+		page.Want(t, http.StatusOK, "by the port enp1s0", "127.0.0.1/8")
+		for _, wrong := range []struct{ field, typed string }{{"fixed", "192.0.2.10"}, {"fixed", ""}, {"gateway", "198.51.100.1"}, {"gateway", "<b>"}, {"servers", "dns"}} {
+			answers := []string{"fixed", "192.0.2.10/24", "gateway", "192.0.2.1", "servers", "192.0.2.53", wrong.field, wrong.typed}
+			at := wrong.field
+			if wrong.typed == "" {
+				at = "gateway" // which nothing reaches then
+			}
+			press(t, anna, page, "next", answers...).Want(t, http.StatusUnprocessableEntity, `id="p-`+at+`"`, "Who may open this page")
+		}
+		page = press(t, anna, page, "next", "fixed", "192.0.2.10/24", "gateway", "192.0.2.1", "servers", "192.0.2.53").Want(t, http.StatusOK, "Where players arrive")
+		page = press(t, anna, page, "to-6").Want(t, http.StatusOK, "The port enp1s0 has the fixed address 192.0.2.10/24.", "You will find this page at https://192.0.2.10:")
+		anna.Post("/changes/apply", shownForm(t, page, "/changes/apply")).Want(t, http.StatusSeeOther)
+		keep(t, anna)
+		s := hosts(t, site)
+		if len(s.Host.Interfaces) != 1 || s.Host.Interfaces[0].Name != "enp1s0" || len(s.Host.Interfaces[0].Gateways) != 1 || len(s.DNS.Servers) != 1 {
+			t.Errorf("the settings have %+v and %v", s.Host, s.DNS)
+		}
+		if page := press(t, anna, anna.Get("/welcome"), "to-2"); strings.Contains(page.Body, "A fixed address for this box") {
+			t.Error("an address is offered to a port that has one")
+		}
 	}
 }
