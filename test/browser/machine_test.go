@@ -58,6 +58,10 @@ func appliance(t testing.TB) (*box, *webtest.Site) {
 func TestTheMachine(t *testing.T) {
 	b, site := appliance(t)
 	p := b.signIn(t, "anna", "admin")
+	p.visit("/welcome")
+	p.press("2 Management")
+	p.see("A fixed address for this box")
+	p.inspect("machine-welcome")
 	site.Apply(t, machineSet)
 	pages := []string{"/system/network", "/system", machinePages + "new?kind=vlan&port=bond0", machinePages + "new?kind=bond", machinePages + "new?kind=port&port=enp3s0",
 		machinePages + "bond0/edit", machinePages + "players/edit", machinePages + "backup/remove"}
