@@ -77,6 +77,8 @@ type Control struct {
 	host       *host.Host
 	crashes    *crash.Ledger
 	updates    *updates
+	readClock  func() (host.Clock, error)
+	clockAlone time.Time // since when nothing keeps the clock; zero: something does. Only Run uses it
 
 	changing sync.Mutex // one change at a time; taken before mu
 	wake     chan struct{}
@@ -105,7 +107,7 @@ type Pending struct {
 // any other is dropped. Nothing reaches edge before Run or Propose.
 func New(o Options) (*Control, error) {
 	c := &Control{store: o.Store, edge: o.Edge, log: o.Log, now: o.Now, version: o.Version,
-		records: o.Records, others: o.Conditions, host: o.Host, crashes: o.Crashes, wake: make(chan struct{}, 1)}
+		records: o.Records, others: o.Conditions, host: o.Host, readClock: host.ReadClock, crashes: o.Crashes, wake: make(chan struct{}, 1)}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -288,6 +290,7 @@ func (c *Control) Run(ctx context.Context) error {
 	for {
 		c.revertExpired(ctx)
 		c.forgetTakenBack()
+		c.checkClock()
 		keeper.check(ctx)
 		select {
 		case <-ctx.Done():

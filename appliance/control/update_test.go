@@ -386,7 +386,7 @@ func TestAVersionThatWasGivenUpIsTold(t *testing.T) {
 	b.runs.Store(&host.System{Version: running, Slot: "A", Other: newer, Failed: []string{newer}})
 	b.restart()
 	b.want(control.UpdateNone, "", "")
-	if got := b.condition("update-given-up"); !strings.Contains(got, "It did not come far enough to say why. Version "+running+" runs again") {
+	if got := b.condition("update-given-up"); !strings.Contains(got, "It was started and did not come far enough to say what was wrong, or the one that runs was chosen instead. Version "+running+" runs") {
 		t.Errorf("the condition is %q", got)
 	}
 	said := `{"version":"` + newer + `","reason":"this version is not healthy: the web page does not answer."}`
@@ -394,7 +394,7 @@ func TestAVersionThatWasGivenUpIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.restart()
-	if got := b.condition("update-given-up"); !strings.Contains(got, "It said: this version is not healthy: the web page does not answer. Version") {
+	if got := b.condition("update-given-up"); !strings.Contains(got, "and said: this version is not healthy: the web page does not answer. Version") {
 		t.Errorf("the condition is %q", got)
 	}
 }

@@ -394,3 +394,38 @@ func TestScannerCannotPutAnOriginDown(t *testing.T) {
 		})
 	}
 }
+
+// TestAnOriginThatHangsUpOnEverybody is told of once that has gone on for a while, with what it is most often; one word to
+// a client ends it.
+func TestAnOriginThatHangsUpOnEverybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := planOf(plan.RoundRobin, origins(1)...)
+		r := run(t, p)
+		o := pickHold(t, r.Pool("games"))
+		hangUps := func(many int, greeted bool) {
+			for range many {
+				o.HungUp(greeted)
+			}
+			synctest.Wait()
+		}
+		hangUps(50, true)
+		want(t, "conditions at once", r.codes(), "")
+		after(11 * time.Second)
+		hangUps(1, true)
+		want(t, "conditions after a while", r.codes(), "origin-hangs-up games/o0")
+		if got := r.conditions.List()[0].Detail; !strings.Contains(got, "turn the PROXY protocol on at the server") {
+			t.Errorf("the detail is %q", got)
+		}
+		o.Spoke()
+		synctest.Wait()
+		want(t, "conditions after a word", r.codes(), "")
+		hangUps(9, false)
+		after(11 * time.Second)
+		want(t, "conditions of few", r.codes(), "")
+		hangUps(1, false)
+		want(t, "conditions of ten", r.codes(), "origin-hangs-up games/o0")
+		if got := r.conditions.List()[0].Detail; !strings.Contains(got, "choose that header for the service") {
+			t.Errorf("without a header the detail is %q", got)
+		}
+	})
+}

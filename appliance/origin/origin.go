@@ -40,6 +40,7 @@ type Origin struct {
 	sessions atomic.Int64
 	chosen   atomic.Uint64
 	failed   atomic.Uint64
+	hungUp   atomic.Uint64
 	checks   atomic.Uint64
 	failures atomic.Uint64
 
@@ -48,6 +49,11 @@ type Origin struct {
 	checked atomic.Bool  // a health check decides when it is up again
 	inARow  atomic.Int64 // failed connects of clients since the last that worked
 	now     atomic.Pointer[state]
+
+	hangUps   atomic.Int64 // of it on clients to whom it had said nothing, in a row
+	hangsFrom atomic.Int64 // the first of them, nanoseconds since born
+	hangs     atomic.Bool  // on everybody, as it seems
+	greeted   atomic.Bool  // the last of those clients began with a PROXY header
 
 	retryAt  atomic.Int64 // nanoseconds since born
 	retryGap atomic.Int64 // nanoseconds
@@ -113,6 +119,39 @@ func (o *Origin) Answered() {
 	}
 	if old := o.now.Load(); !old.up && !o.checked.Load() {
 		o.become(old, true, "it answered a client")
+	}
+}
+
+// An origin seems to hang up on everybody after so many in a row, over some time: bots of a minute do not make a warning,
+// nor can they make one a second.
+const (
+	manyHangUps = 10
+	hangUpsOver = 10 * time.Second
+)
+
+// HungUp tells that the origin ended a session soon, and had said nothing. greeted: it got a PROXY header first. Servers do
+// so with a header that they do not expect, and without one that they do.
+func (o *Origin) HungUp(greeted bool) {
+	now := int64(time.Since(o.born))
+	o.hungUp.Add(1)
+	n := o.hangUps.Add(1)
+	if n == 1 {
+		o.hangsFrom.Store(now)
+	}
+	o.greeted.Store(greeted)
+	if n >= manyHangUps && now-o.hangsFrom.Load() >= int64(hangUpsOver) && !o.hangs.Swap(true) {
+		o.changed()
+	}
+}
+
+// Spoke tells that the origin said something to a client.
+func (o *Origin) Spoke() {
+	if o.hangUps.Load() == 0 { // the read keeps the cache line shared between cores
+		return
+	}
+	o.hangUps.Store(0)
+	if o.hangs.Swap(false) {
+		o.changed()
 	}
 }
 

@@ -163,6 +163,7 @@ func (p *Pool) originConditions(n *named) []health.Condition {
 		}
 	}
 	add("origin-down", health.Warning, fmt.Sprintf("Origin %s of pool %s is down", n.spec.Name, p.name), n.downs()...)
+	add("origin-hangs-up", health.Warning, fmt.Sprintf("Origin %s of pool %s hangs up on everybody", n.spec.Name, p.name), n.hangUps()...)
 	var refused []string
 	for _, r := range n.refused {
 		refused = append(refused, r.String())
@@ -182,6 +183,22 @@ func (n *named) downs() []string {
 		if now := o.now.Load(); !now.up {
 			list = append(list, fmt.Sprintf("%s: %s", n.shown(o), now.why))
 		}
+	}
+	return list
+}
+
+// hangUps tells of the mistake that is made most: the PROXY protocol is on at one end only.
+func (n *named) hangUps() []string {
+	var list []string
+	for _, o := range n.list {
+		if !o.hangs.Load() {
+			continue
+		}
+		what := "without a PROXY header; if the PROXY protocol is on at the server, choose that header for the service"
+		if o.greeted.Load() {
+			what = "right after the PROXY header; turn the PROXY protocol on at the server, or choose no header for the service"
+		}
+		list = append(list, fmt.Sprintf("%s: it closes connections within seconds and says nothing, %s", n.shown(o), what))
 	}
 	return list
 }

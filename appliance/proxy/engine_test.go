@@ -327,6 +327,35 @@ func TestResetReachesTheOtherSide(t *testing.T) {
 	})
 }
 
+// TestAnOriginThatHangsUp is one that ends a session soon, before its client does, and has said nothing.
+func TestAnOriginThatHangsUp(t *testing.T) {
+	hungUp := func(b *box) uint64 { return b.pools.Status()[0].Origins[0].HungUp }
+	for _, test := range []struct {
+		name   string
+		origin func(*net.TCPConn)
+		client func(*net.TCPConn)
+		want   uint64
+	}{
+		{"it closes", func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 100)) }, func(*net.TCPConn) {}, 1},
+		{"it resets", func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 100)); _ = c.SetLinger(0) }, func(*net.TCPConn) {}, 1},
+		{"it says why", func(c *net.TCPConn) { _, _ = c.Read(make([]byte, 100)); _, _ = c.Write([]byte("no")) }, func(*net.TCPConn) {}, 0},
+		{"the client leaves first", func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) }, func(c *net.TCPConn) { _ = c.CloseWrite() }, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := start(t, serveTCP(t, test.origin), nil)
+			client := dial(t, b.edge4)
+			mustWrite(t, client, []byte("hello"))
+			test.client(client)
+			_, _ = io.Copy(io.Discard, client)
+			_ = client.Close()
+			eventually(t, "the session ends", func() bool { return len(b.all()) == 0 })
+			if got := hungUp(b); got != test.want {
+				t.Errorf("it hung up %d times, want %d", got, test.want)
+			}
+		})
+	}
+}
+
 // TestStalledClientPushesBack sends to a client that does not read: the origin must be stopped by back-pressure, not
 // by our memory, and everything arrive once the client reads.
 func TestStalledClientPushesBack(t *testing.T) {

@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
+	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
 
@@ -126,6 +129,9 @@ func (s *session) moved(to *side, n int) {
 		s.shard().bytesToOrigin.Add(uint64(n)) //nolint:gosec // not negative
 		return
 	}
+	if s.toClient == 0 {
+		s.target.Origin.Spoke()
+	}
 	s.toClient += uint64(n)                //nolint:gosec // not negative
 	s.shard().bytesToClient.Add(uint64(n)) //nolint:gosec // not negative
 }
@@ -208,6 +214,9 @@ func (w *worker) releaseHeld(d *side) {
 func (s *session) ended(from, to *side) bool {
 	from.eof, from.full = true, 0
 	s.active = s.worker.now
+	if from == &s.originSide {
+		s.originLeft()
+	}
 	if to.eof {
 		s.finish(status.Normal, clean)
 		return false
@@ -215,6 +224,17 @@ func (s *session) ended(from, to *side) bool {
 	shutdownWrite(to.fd)
 	s.worker.sessions.sooner(s.index, s.worker.now+int64(s.service.Timeouts.HalfClose))
 	return true
+}
+
+// hangUpSoon is within how much time an origin ends a session that it does not understand. Clients that say nothing are
+// given more by most servers.
+const hangUpSoon = 5 * time.Second
+
+// originLeft notes an origin that ends a session which had hardly begun, before its client does.
+func (s *session) originLeft() {
+	if s.toClient == 0 && !s.clientSide.eof && s.worker.now-s.started < int64(hangUpSoon) {
+		s.target.Origin.HungUp(s.service.TCPHeader != plan.TCPNone)
+	}
 }
 
 // broken ends the session because of an error of one side. The other gets RST: it must not mistake what it has for
@@ -231,6 +251,9 @@ func (s *session) broken(at *side, errno unix.Errno) {
 		reason = either(ofClient, status.ClientReset, status.OriginReset)
 	default:
 		reason = either(ofClient, status.ClientReset, status.OriginError)
+	}
+	if reason == status.OriginReset {
+		s.originLeft()
 	}
 	s.finish(reason, abort)
 }

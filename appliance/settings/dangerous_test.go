@@ -28,6 +28,11 @@ func TestDangerous(t *testing.T) {
 		{"an address less", document(`{ "interfaces": ["wan0"], "addresses": [] }`, management), true},
 		{"another management network", document(edge, `, "management": { "networks": ["10.6.0.0/16"] }, "services": []`), true},
 		{"no management network", document(edge, `, "services": []`), true},
+		{"a management interface", document(edge, `, "management": { "networks": ["10.5.0.0/16"], "interfaces": ["lan0"] }, "services": []`), true},
+		{"an address of the machine", document(edge, management+`, "host": { "interfaces": [ { "name": "lan0", "addresses": ["10.5.0.2/16"] } ] }`), true},
+		{"the name of the machine", document(edge, management+`, "host": { "name": "box" }`), true},
+		{"time servers", document(edge, management+`, "host": { "timeServers": ["192.0.2.123"] }`), false},
+		{"where updates come from", document(edge, management+`, "updates": { "url": "https://updates.example.org/" }`), false},
 		{"nothing at all", Settings{}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

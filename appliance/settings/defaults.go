@@ -15,6 +15,13 @@ const unlimited = 1 << 20
 // LetsEncrypt is where certificates come from when ACME names no directory.
 const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
 
+// What the machine is called, and who tells it the time: the pool that Debian has from pool.ntp.org, whose numbered names
+// are for vendors, 2 the one with IPv6.
+const (
+	machineName = "breakwater"
+	timePool    = "2.debian.pool.ntp.org"
+)
+
 // WithDefaults returns s with every default spelled out. s itself is not changed.
 func (s Settings) WithDefaults() Settings {
 	s = s.normal()
@@ -27,6 +34,7 @@ func (s Settings) WithDefaults() Settings {
 	if s.Management.ACME != (ACME{}) {
 		s.Management.ACME.Directory = cmp.Or(s.Management.ACME.Directory, LetsEncrypt)
 	}
+	s.Host = s.Host.withDefaults()
 	for i := range s.Services {
 		s.Services[i] = s.Services[i].withDefaults(s.Edge.Addresses)
 	}
@@ -35,6 +43,27 @@ func (s Settings) WithDefaults() Settings {
 		s.Pools[i] = s.Pools[i].withDefaults(headers[s.Pools[i].Name])
 	}
 	return s
+}
+
+func (h Host) withDefaults() Host {
+	h.Name = cmp.Or(h.Name, machineName)
+	if len(h.TimeServers) == 0 {
+		h.TimeServers = []string{timePool}
+	}
+	member := map[string]bool{} // of a bond
+	for _, f := range h.Interfaces {
+		for _, name := range f.Members {
+			member[name] = true
+		}
+	}
+	for i, f := range h.Interfaces { // normal has made this list our own
+		asks := "both"
+		if len(f.Addresses) > 0 || member[f.Name] {
+			asks = "none"
+		}
+		h.Interfaces[i].DHCP = cmp.Or(f.DHCP, asks)
+	}
+	return h
 }
 
 func (s Service) withDefaults(edge []Prefix) Service {

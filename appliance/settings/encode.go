@@ -26,8 +26,10 @@ func Encode(s Settings) []byte {
 func (s Settings) normal() Settings {
 	s.Edge.Interfaces = shown(s.Edge.Interfaces)
 	s.Edge.Addresses = shown(s.Edge.Addresses)
+	s.Management.Interfaces = optional(s.Management.Interfaces)
 	s.Management.Networks = optional(s.Management.Networks)
 	s.Management.Names = lowered(optional(s.Management.Names))
+	s.Host = s.Host.normal()
 	s.DNS.Servers = optional(s.DNS.Servers)
 	s.Pools = shown(slices.Clone(s.Pools))
 	for i := range s.Pools {
@@ -43,6 +45,17 @@ func (s Settings) normal() Settings {
 		service.Upstreams = optional(service.Upstreams)
 	}
 	return s
+}
+
+func (h Host) normal() Host {
+	h.TimeServers = optional(h.TimeServers)
+	h.Interfaces = optional(slices.Clone(h.Interfaces))
+	for i := range h.Interfaces {
+		f := &h.Interfaces[i]
+		f.Members, f.Addresses = optional(f.Members), optional(f.Addresses)
+		f.Gateways, f.Routes = optional(f.Gateways), optional(f.Routes)
+	}
+	return h
 }
 
 // lowered writes names in lower case: DNS does not tell the cases apart (RFC 4343), but what compares bytes does.

@@ -39,6 +39,8 @@ func (s Settings) Validate() []Problem {
 	}
 	v.edge()
 	v.management()
+	v.host()
+	v.updates()
 	v.dns()
 	v.limits()
 	v.pools()

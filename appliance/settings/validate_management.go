@@ -13,6 +13,7 @@ const (
 )
 
 func (v *validator) management() {
+	v.managementInterfaces()
 	v.managementNetworks()
 	v.managementNames()
 	v.acme()

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"net"
 	"net/netip"
 	"time"
 )
@@ -98,6 +99,10 @@ func (v *validator) origin(at path, o Origin) {
 	}
 	if o.Address == "" {
 		v.add(at.field("address"), "is missing; write the IP address or the DNS name of the origin")
+		return
+	}
+	if host, port, err := net.SplitHostPort(o.Address); err == nil && new(Ports).UnmarshalText([]byte(port)) == nil {
+		v.add(at.field("address"), "%s has a port in it; write %s here, and the port in the field port", quote(o.Address), quote(host))
 		return
 	}
 	if wrong := dnsProblem(o.Address, o.Record == "srv"); wrong != "" {

@@ -68,6 +68,7 @@ type Origin struct {
 	Sessions int64      `json:"sessions"`
 	Chosen   uint64     `json:"chosen"` // how often it was chosen
 	Failed   uint64     `json:"failed"` // connects of clients that failed
+	HungUp   uint64     `json:"hungUp"` // sessions that it ended soon, without a word
 	Checks   uint64     `json:"checks"`
 	Failures uint64     `json:"failures"` // checks that failed
 }

@@ -15,7 +15,7 @@ import (
 type banCmd struct {
 	connection
 	Prefix string `arg:"" help:"An address or a network, such as 203.0.113.7 or 2001:db8::/48."`
-	For    string `help:"How long: a time such as 1h or 24h, or ever." default:"ever" placeholder:"TIME"`
+	For    string `help:"How long: a time such as 1h or 24h, or ever. Default: 1h, as on the page." default:"1h" placeholder:"TIME"`
 	Reason string `help:"Why, for the list of bans." placeholder:"TEXT"`
 }
 
@@ -38,7 +38,7 @@ func (c *banCmd) Run(ctx context.Context, e *env) error {
 	if err := box.call(ctx, http.MethodPost, "/api/v1/bans", nil, body, nil); err != nil {
 		return err
 	}
-	fmt.Fprintln(e.stdout, "Banned.")
+	fmt.Fprintf(e.stdout, "Banned for %s.\n", c.For)
 	return nil
 }
 

@@ -13,8 +13,9 @@ import (
 func TestBans(t *testing.T) {
 	b := newBox(t)
 	b.edge.Observe(status.Edge{}, status.Session{ID: 1, Client: netip.MustParseAddrPort("198.51.100.7:1000")}, status.Session{ID: 2, Client: netip.MustParseAddrPort("[2001:db8::7]:1000")})
-	expect(t, 0, "Banned.", "", "ban", "198.51.100.7", "--for", "24h", "--reason", "che\x1bats")
-	expect(t, 0, "Banned.", "", "ban", "2001:db8:1::/48")
+	expect(t, 0, "Banned for 24h.", "", "ban", "198.51.100.7", "--for", "24h", "--reason", "che\x1bats")
+	expect(t, 0, "Banned for 1h.", "", "ban", "2001:db8:1::/48")
+	expect(t, 0, "Banned for ever.", "", "ban", "2001:db8:1::/48", "--for", "ever")
 	out := expect(t, 0, "198.51.100.7", "", "bans")
 	for _, want := range []string{"23h59m", "che ats", "2001:db8:1::/48", "for ever"} {
 		if !strings.Contains(out, want) {

@@ -283,7 +283,7 @@ func (o *owner) install(t *testing.T) {
 		t.Fatalf("after the installation: %+v", u)
 	}
 	t.Logf("installed in %.0f s", time.Since(began).Seconds())
-	o.post(t, "/system/update/restart")
+	o.post(t, "/api/v1/host/restart")
 }
 
 func (o *owner) condition(t *testing.T, code string) string {

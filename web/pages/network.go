@@ -10,7 +10,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"breakwater/appliance/settings"
-	"breakwater/appliance/status"
 	"breakwater/web/caller"
 )
 
@@ -19,6 +18,9 @@ type networkView struct {
 	Form       form
 	Base       uint64
 	Interfaces []interfaceRow
+	Appliance  bool           // the machine is the box's own, and set here too
+	Answers    []interfaceRow // where the box itself answers
+	Ports      []portRow
 	Browser    netip.Addr // where the reader comes from
 	Outside    bool       // that is in no management network
 	Default    string     // the directory that ACME asks when none is given
@@ -27,12 +29,14 @@ type networkView struct {
 
 // interfaceRow is one interface to choose, as it is seen.
 type interfaceRow struct {
-	status.Interface
-	Missing bool // wanted, and not there
+	portRow
 	Checked bool
 }
 
-var networkFields = []string{"interfaces", "addresses", "networks", "names", "acme.email", "acme.directory", "servers"}
+var networkFields = append([]string{"interfaces", "addresses", "networks", "names", "acme.email", "acme.directory", "servers"}, machineFields...)
+
+// machineFields are the inputs that only the appliance has, with the names that they have in the document.
+var machineFields = []string{"management.interfaces", "host.name", "host.timeServers", "updates.url"}
 
 // NetworkForm shows the network as it is set.
 func (p *Pages) NetworkForm(c echo.Context) error {
@@ -44,7 +48,9 @@ func (p *Pages) NetworkForm(c echo.Context) error {
 		"interfaces": now.Edge.Interfaces, "addresses": {prefixText(now.Edge.Addresses)},
 		"networks": {prefixText(now.Management.Networks)}, "names": {strings.Join(now.Management.Names, ", ")},
 		"acme.email": {now.Management.ACME.Email}, "acme.directory": {now.Management.ACME.Directory},
-		"servers": {serverText(now.DNS.Servers)},
+		"servers":               {serverText(now.DNS.Servers)},
+		"management.interfaces": now.Management.Interfaces, "host.name": {now.Host.Name},
+		"host.timeServers": {strings.Join(now.Host.TimeServers, ", ")}, "updates.url": {now.Updates.URL},
 	}
 	return p.showNetwork(c, http.StatusOK, now, networkView{Form: form{Values: values}, Base: base})
 }
@@ -54,7 +60,13 @@ func (p *Pages) showNetwork(c echo.Context, code int, now settings.Settings, vie
 	if err != nil {
 		return err
 	}
-	view.Interfaces = interfaceRows(view.Form.Values["interfaces"], seen.Edge)
+	var set []settings.Interface // of another machine's document nothing is told here
+	if _, view.Appliance = p.Control.System(); view.Appliance {
+		set = now.Host.Interfaces
+	}
+	view.Ports = p.portRows(set, seen.Edge, localAddr(c))
+	view.Interfaces = interfaceRows(view.Form.Values["interfaces"], view.Ports)
+	view.Answers = interfaceRows(view.Form.Values["management.interfaces"], view.Ports)
 	view.Browser = caller.Of(c.Request().Context()).Peer.Addr
 	view.Outside = outside(view.Browser, now.Management.Networks)
 	view.Default = settings.LetsEncrypt
@@ -62,19 +74,18 @@ func (p *Pages) showNetwork(c echo.Context, code int, now settings.Settings, vie
 	return p.renderSeen(c, code, "network", seen, view)
 }
 
-// interfaceRows are those of the box, but for its loopback, and those that are wanted and not there.
-func interfaceRows(wanted []string, edge *status.Edge) []interfaceRow {
+// interfaceRows are the interfaces to choose from, and those that are wanted and not there. Nothing arrives on the members
+// of a bond by themselves.
+func interfaceRows(wanted []string, ports []portRow) []interfaceRow {
 	var rows []interfaceRow
-	if edge != nil {
-		for _, i := range edge.Interfaces {
-			if i.Name != "lo" {
-				rows = append(rows, interfaceRow{Interface: i, Checked: slices.Contains(wanted, i.Name)})
-			}
+	for _, port := range ports {
+		if row := (interfaceRow{port, slices.Contains(wanted, port.Name)}); row.Checked || !row.Member {
+			rows = append(rows, row)
 		}
 	}
 	for _, name := range wanted {
 		if name != "" && !slices.ContainsFunc(rows, func(r interfaceRow) bool { return r.Name == name }) {
-			rows = append(rows, interfaceRow{Interface: status.Interface{Name: name}, Missing: true, Checked: true})
+			rows = append(rows, interfaceRow{portRow{Name: name, Missing: true}, true})
 		}
 	}
 	return rows
@@ -94,6 +105,9 @@ func (p *Pages) NetworkSave(c echo.Context) error {
 	}
 	t := typed{values: values}
 	draft := t.network(now)
+	if _, appliance := p.Control.System(); appliance {
+		draft = t.machine(draft)
+	}
 	addr := caller.Of(c.Request().Context()).Peer.Addr
 	if outside(addr, draft.Management.Networks) && !t.on("outside") {
 		t.wrong("networks", p.text.say("network.outside.problem", addr))
@@ -111,7 +125,7 @@ func (p *Pages) NetworkSave(c echo.Context) error {
 
 // network reads the form into the settings.
 func (t *typed) network(s settings.Settings) settings.Settings {
-	s.Edge.Interfaces = append(t.boxes("interfaces"), t.words("interface")...)
+	s.Edge.Interfaces = append(t.among("interfaces", s.Edge.Interfaces), t.words("interface")...)
 	s.Edge.Addresses = list[settings.Prefix](t, "addresses")
 	s.Management.Networks = list[settings.Prefix](t, "networks")
 	s.Management.Names = t.words("names")
@@ -120,10 +134,24 @@ func (t *typed) network(s settings.Settings) settings.Settings {
 	return s
 }
 
+// machine reads what the form has besides on the appliance. Elsewhere that stays as it is: it has no meaning there, and
+// the document may be meant for another machine.
+func (t *typed) machine(s settings.Settings) settings.Settings {
+	s.Management.Interfaces = t.among("management.interfaces", s.Management.Interfaces)
+	s.Host.Name = t.text("host.name")
+	s.Host.TimeServers = t.words("host.timeServers")
+	s.Updates.URL = t.text("updates.url")
+	return s
+}
+
 // ofNetwork brings the problems of the document to the fields of the form.
 func ofNetwork(problems []settings.Problem) []settings.Problem {
 	var of []settings.Problem
 	for _, p := range problems {
+		if field := lastIndex.ReplaceAllString(p.Field, ""); slices.Contains(machineFields, field) {
+			of = append(of, settings.Problem{Field: field, Text: p.Text})
+			continue
+		}
 		for _, prefix := range []string{"edge.", "management.", "dns."} {
 			if rest, ok := strings.CutPrefix(p.Field, prefix); ok {
 				p.Field = lastIndex.ReplaceAllString(rest, "")

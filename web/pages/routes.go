@@ -62,7 +62,6 @@ func (p *Pages) Routes() []sitemap.Route {
 		{Method: post, Path: "/system/update/fetch", Needs: access.Administer, Danger: true, Handle: p.FetchUpdate},
 		{Method: post, Path: "/system/update/install", Needs: access.Administer, Danger: true, Handle: p.InstallUpdate},
 		{Method: post, Path: "/system/update/remove", Needs: access.Administer, Danger: true, Handle: p.RemoveUpdate},
-		{Method: post, Path: "/system/update/restart", Needs: access.Administer, Danger: true, Handle: p.RestartIntoUpdate},
 		{Method: get, Path: "/system/power", Needs: access.View, Handle: p.Power},
 		{Method: post, Path: "/system/power/restart", Needs: access.Administer, Danger: true, Handle: p.Restart},
 		{Method: post, Path: "/system/power/off", Needs: access.Administer, Danger: true, Handle: p.PowerOff},
@@ -120,5 +119,10 @@ func (p *Pages) Routes() []sitemap.Route {
 
 		{Method: get, Path: "/system/network", Needs: access.View, Handle: p.NetworkForm},
 		{Method: post, Path: "/system/network", Needs: access.Change, Handle: p.NetworkSave},
+		{Method: get, Path: "/system/network/interfaces/new", Needs: access.Change, Handle: p.ofAppliance(p.InterfaceForm)},
+		{Method: post, Path: "/system/network/interfaces/new", Needs: access.Change, Handle: p.ofAppliance(p.InterfaceSave)},
+		{Method: get, Path: "/system/network/interfaces/:name/edit", Needs: access.Change, Handle: p.ofAppliance(p.InterfaceForm)},
+		{Method: post, Path: "/system/network/interfaces/:name/edit", Needs: access.Change, Handle: p.ofAppliance(p.InterfaceSave)},
+		{Method: get, Path: "/system/network/interfaces/:name/remove", Needs: access.Change, Handle: p.ofAppliance(p.InterfaceRemove)},
 	}
 }

@@ -23,6 +23,13 @@ type systemView struct {
 	Zone     string
 	Local    string // the clock in the zone of the box
 	UTC      string
+	Kept     clockView
+}
+
+// clockView is whether something keeps the clock right.
+type clockView struct {
+	Known, Synchronised bool
+	Off                 string // at most, while it is
 }
 
 // System answers what this box is and whether its two processes run.
@@ -39,6 +46,9 @@ func (p *Pages) System(c echo.Context) error {
 	zone, _ := now.Zone()
 	system, _ := p.Control.System()
 	view := systemView{Host: host, System: api.System{Version: system.Version, Slot: system.Slot}, Platform: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Control: seen.Started, Zone: zone, Local: now.Format(time.DateTime), UTC: now.UTC().Format(time.DateTime)}
+	if clock, known := p.Control.Clock(); known {
+		view.Kept = clockView{true, clock.Synchronised, short(float64(clock.Off)/float64(time.Millisecond)) + " ms"}
+	}
 	if seen.Edge != nil {
 		view.Edge, view.Version = seen.Edge.Started, seen.Edge.Version
 	}

@@ -39,6 +39,19 @@ func (t *typed) boxes(name string) []string {
 	return slices.DeleteFunc(slices.Clone(t.values[name]), func(v string) bool { return v == "" })
 }
 
+// among is boxes, in the order that those before had: the page shows them in an order of its own, which is no change.
+func (t *typed) among(name string, before []string) []string {
+	place := func(v string) int {
+		if at := slices.Index(before, v); at >= 0 {
+			return at
+		}
+		return len(before)
+	}
+	values := t.boxes(name)
+	slices.SortStableFunc(values, func(a, b string) int { return place(a) - place(b) })
+	return values
+}
+
 // number is a whole number; an empty field is 0, which in settings means the default.
 func (t *typed) number(name string) int {
 	text := strings.ReplaceAll(t.text(name), " ", "")

@@ -137,13 +137,3 @@ func (p *Pages) RemoveUpdate(c echo.Context) error {
 	p.record(c, "update-remove", "", "")
 	return p.back(c, "/system/update", "")
 }
-
-// RestartIntoUpdate starts the machine again, with the version that was installed.
-func (p *Pages) RestartIntoUpdate(c echo.Context) error {
-	if err := p.Control.Restart(c.Request().Context()); err != nil {
-		return p.updateProblem(c, err)
-	}
-	p.record(c, "restart", "", "")
-	c.Response().Header().Set("Refresh", "60; url=/system/update")
-	return p.render(c, http.StatusOK, "updaterestart", nil)
-}

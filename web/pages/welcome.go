@@ -32,7 +32,7 @@ var stepNames = []string{"factor", "network", "edge", "game", "origin", "summary
 
 // answers are the fields of each step. What the current step does not show is carried along hidden.
 var answers = map[int][]string{
-	stepNetwork: {"networks", "outside"},
+	stepNetwork: append([]string{"networks", "outside"}, fixedFields...),
 	stepEdge:    {"interfaces", "otherInterfaces", "address", "addresses"},
 	stepGame:    {"preset"},
 	stepOrigin:  {"origin", "port", "ports", "tcpHeader", "udpHeader", "transparent", "testPort"},
@@ -54,6 +54,7 @@ type welcomeView struct {
 	Peer       netip.Addr   // of the browser
 	Network    netip.Prefix // that the browser is likely in
 	Outside    bool         // the browser is in none of the networks that were typed
+	Fixed      *fixedView   // nil: no address is offered
 	Interfaces []edgeInterface
 	Presets    []settings.Preset
 	Preset     settings.Preset
@@ -86,6 +87,11 @@ func (p *Pages) Welcome(c echo.Context) error {
 	typed, err := c.FormParams()
 	if err != nil {
 		return err
+	}
+	if _, appliance := p.Control.System(); !appliance {
+		for _, name := range fixedFields {
+			typed.Del(name)
+		}
 	}
 	step, err := strconv.Atoi(typed.Get("step"))
 	if err != nil || step < stepFactor || step > stepSummary {
@@ -163,6 +169,10 @@ func (p *Pages) showStep(c echo.Context, code int, f form, step int) error {
 	case stepNetwork:
 		view.Network = networkOf(view.Peer)
 		view.Outside = outside(view.Peer, list[settings.Prefix](&typed{values: f.Values}, "networks"))
+		var err error
+		if view.Fixed, err = p.offerFixed(c); err != nil {
+			return err
+		}
 	case stepEdge:
 		view.Interfaces = edgeInterfaces(p.seenInterfaces(c), f)
 	case stepGame:
@@ -174,6 +184,7 @@ func (p *Pages) showStep(c echo.Context, code int, f form, step int) error {
 		if err := p.summarise(&view, caller.Of(c.Request().Context()).SecondFactor); err != nil {
 			return err
 		}
+		view.Summary = append(view.Summary, p.fixedInWords(c, f.Values)...)
 	}
 	return p.renderStep(c, code, view)
 }

@@ -20,6 +20,7 @@ func (p *Pages) fillStep(c echo.Context, values url.Values, now settings.Setting
 	switch step {
 	case stepNetwork:
 		values.Set("networks", prefixText(now.Management.Networks))
+		values.Set("servers", serverText(now.DNS.Servers))
 	case stepEdge:
 		fillEdge(values, now.Edge, p.seenInterfaces(c), caller.Of(c.Request().Context()).Peer.Addr)
 	case stepGame:
@@ -153,13 +154,14 @@ func draftOf(values url.Values, s settings.Settings) (settings.Settings, []setti
 	s.Edge.Interfaces = slices.Concat(t.boxes("interfaces"), t.words("otherInterfaces"))
 	addresses := list[settings.Prefix](&ticked, "address")
 	s.Edge.Addresses = slices.Concat(addresses, list[settings.Prefix](&t, "addresses"))
+	fixed := withFixed(&t, &s)
 	pool, service := -1, -1
 	if t.text("origin") != "" {
 		pool, service = addService(&t, &s)
 	}
 	problems := s.Validate()
 	for i := range problems {
-		problems[i].Field = answerField(problems[i].Field, pool, service, len(addresses))
+		problems[i].Field = answerField(problems[i].Field, pool, service, len(addresses), fixed)
 	}
 	return s, slices.Concat(ticked.problems, t.with(problems))
 }
@@ -211,9 +213,12 @@ func healthFor(preset settings.Preset, port settings.Ports) settings.Health {
 }
 
 // answerField is the field of the wizard where a value of the document was typed.
-func answerField(field string, pool, service, ticked int) string {
+func answerField(field string, pool, service, ticked, fixed int) string {
 	places := []struct{ at, name string }{
 		{"management.networks", "networks"},
+		{fmt.Sprintf("host.interfaces[%d].addresses", fixed), "fixed"},
+		{fmt.Sprintf("host.interfaces[%d].gateways", fixed), "gateway"},
+		{"dns.servers", "servers"},
 		{"edge.interfaces", "interfaces"},
 		{"edge.addresses", "addresses"},
 		{fmt.Sprintf("pools[%d].origins[0].address", pool), "origin"},

@@ -19,7 +19,7 @@ type change struct {
 }
 
 // element finds the list elements of a field's path: services[games].timeouts.idle.
-var element = regexp.MustCompile(`^(\w+)\[([^\]]*)\](?:\.(.*))?$`)
+var element = regexp.MustCompile(`^(\w+(?:\.\w+)*)\[([^\]]*)\](?:\.(.*))?$`)
 
 // words turns changes into what people read. Field names have texts such as field.services.ports; one that has none
 // is shown as it is.
@@ -74,7 +74,7 @@ func (p *Pages) name(key, plain string) string {
 }
 
 // numbered is the place of a problem in the document: services[2].ports[0].
-var numbered = regexp.MustCompile(`^(services|pools)\[(\d+)\](?:\.origins\[(\d+)\])?(.*)$`)
+var numbered = regexp.MustCompile(`^(services|pools|host\.interfaces)\[(\d+)\](?:\.origins\[(\d+)\])?(.*)$`)
 
 // placed tells where in the settings problems are, with names for the places in lists: Service games, ports.
 func (p *Pages) placed(problems []settings.Problem, s settings.Settings) []settings.Problem {
@@ -97,6 +97,8 @@ func namedField(field string, s settings.Settings) string {
 	switch {
 	case m[1] == "services" && at < len(s.Services):
 		return "services[" + s.Services[at].Name + "]" + m[4]
+	case m[1] == "host.interfaces" && at < len(s.Host.Interfaces):
+		return "host.interfaces[" + s.Host.Interfaces[at].Name + "]" + m[4]
 	case m[1] == "pools" && at < len(s.Pools):
 		pool := s.Pools[at]
 		field = "pools[" + pool.Name + "]" + m[4]

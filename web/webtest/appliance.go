@@ -31,15 +31,21 @@ type Machine struct {
 	hold   chan struct{}
 }
 
+// Appliance makes a site that of a whole machine, without a system bus: no test may restart the machine that it runs on.
+func Appliance(t testing.TB) func(*control.Options) {
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+filepath.Join(t.TempDir(), "none"))
+	return func(o *control.Options) { o.Host = &host.Host{} }
+}
+
 // StartAppliance runs a site that is an appliance.
 func StartAppliance(t testing.TB) (*Site, *Machine) {
 	t.Helper()
 	public, key, err := ed25519.GenerateKey(nil)
 	must(t, err)
 	m := &Machine{Key: key, system: host.System{Version: Running, Slot: "A"}}
-	// Without a system bus, so that no test restarts the machine that it runs on.
-	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path="+filepath.Join(t.TempDir(), "none"))
-	return start(t, control.Options{Host: &host.Host{}, Update: control.UpdateOptions{Dir: t.TempDir(), Key: public, System: m.System, Install: m.install}}), m
+	return Start(t, Appliance(t), func(o *control.Options) {
+		o.Update = control.UpdateOptions{Dir: t.TempDir(), Key: public, System: m.System, Install: m.install}
+	}), m
 }
 
 // System is what runs.

@@ -55,14 +55,8 @@ type Site struct {
 	browsers atomic.Int32
 }
 
-// Start runs a site without settings and accounts until the test ends.
-func Start(t testing.TB) *Site {
-	t.Helper()
-	return start(t, control.Options{})
-}
-
-// start runs a site with the options of its control that are not the same for all.
-func start(t testing.TB, o control.Options) *Site {
+// Start runs a site without settings and accounts until the test ends. The options may change what control is made of.
+func Start(t testing.TB, options ...func(*control.Options)) *Site {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "web") // a socket's path has at most 107 bytes
 	must(t, err)
@@ -74,7 +68,10 @@ func start(t testing.TB, o control.Options) *Site {
 	certificates, err := webtls.Open(dir, log)
 	must(t, err)
 	edge := edgetest.Start(t)
-	o.Store, o.Report, o.Edge, o.Version, o.Conditions = s, report, edgelink.New(edge.Socket), "test", certificates.Conditions
+	o := control.Options{Store: s, Report: report, Edge: edgelink.New(edge.Socket), Version: "test", Conditions: certificates.Conditions}
+	for _, option := range options {
+		option(&o)
+	}
 	c, err := control.New(o)
 	must(t, err)
 	a, err := access.New(access.Options{Store: s, Log: log})
