@@ -53,6 +53,8 @@ type Options struct {
 	Records func() []logs.Record
 	// Host is the machine, where it is all Breakwater's; nil: it is not.
 	Host *host.Host
+	// Machine is its network; nil: somebody else's.
+	Machine *Machine
 }
 
 // Control is the one place where settings change. It is safe for concurrent use.
@@ -72,6 +74,7 @@ type Control struct {
 	host       *host.Host
 
 	changing sync.Mutex // one change at a time; taken before mu
+	network  network
 	wake     chan struct{}
 
 	mu      sync.Mutex
@@ -98,7 +101,7 @@ type Pending struct {
 // any other is dropped. Nothing reaches edge before Run or Propose.
 func New(o Options) (*Control, error) {
 	c := &Control{store: o.Store, edge: o.Edge, log: o.Log, now: o.Now, version: o.Version,
-		records: o.Records, others: o.Conditions, host: o.Host, wake: make(chan struct{}, 1)}
+		records: o.Records, others: o.Conditions, host: o.Host, network: network{machine: o.Machine}, wake: make(chan struct{}, 1)}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}

@@ -32,6 +32,8 @@ type box struct {
 	store *store.Store
 	edge  *edgetest.Edge
 	now   time.Time
+
+	machine *control.Machine // nil: somebody else's
 }
 
 func newBox(t *testing.T) *box {
@@ -50,7 +52,7 @@ func (b *box) start() {
 		b.t.Fatal(err)
 	}
 	b.store = s
-	b.Control, err = control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(b.edge.Socket), Now: func() time.Time { return b.now }})
+	b.Control, err = control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(b.edge.Socket), Machine: b.machine, Now: func() time.Time { return b.now }})
 	if err != nil {
 		b.t.Fatal(err)
 	}
