@@ -53,7 +53,7 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	core, err := control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(c.Edge), Log: log, Version: version(),
-		Conditions: certificates.Conditions, Records: ring.Records, Host: c.machine()})
+		Conditions: certificates.Conditions, Records: ring.Records, Host: c.machine(), Machine: c.network()})
 	if err != nil {
 		return err
 	}
@@ -89,6 +89,15 @@ func (c *controlCmd) machine() *host.Host {
 		return &host.Host{}
 	}
 	return nil
+}
+
+// network is that of the machine, where control may change it.
+func (c *controlCmd) network() *control.Machine {
+	m := c.machine()
+	if m == nil {
+		return nil
+	}
+	return &control.Machine{Apply: m.ApplyNetwork, Ports: func() []host.Port { return host.ReadPorts("/sys/class/net") }}
 }
 
 // openStore checks the store in a child: a file that is damaged in certain ways ends the process that reads it.

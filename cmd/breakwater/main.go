@@ -57,6 +57,7 @@ type commands struct {
 	Lab       labCmd       `cmd:"" help:"Run a whole network on this machine: a client, the box and an origin. Needs root."`
 	LabOrigin labOriginCmd `cmd:"" hidden:"" help:"Answer on every port with what arrived; the lab runs this."`
 
+	Machine    machineCmd    `cmd:"" hidden:"" help:"Change the machine; units run this."`
 	CheckStore checkStoreCmd `cmd:"" hidden:"" help:"Check the file of the store; control runs this."`
 	Healthy    healthyCmd    `cmd:"" hidden:"" help:"Tell whether this box works, for the trial of a new version."`
 }
