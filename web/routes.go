@@ -26,7 +26,6 @@ type site struct {
 	api          *api.API
 	pages        *pages.Pages
 	log          *slog.Logger
-	host         string        // the name of the box
 	large        chan struct{} // places for large forms of strangers
 }
 
@@ -35,12 +34,8 @@ func newSite(o Options) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return nil, err
-	}
 	return &site{
-		control: o.Control, access: o.Access, certificates: o.Certificates, log: o.Log, host: strings.ToLower(host), large: make(chan struct{}, strangersLarge),
+		control: o.Control, access: o.Access, certificates: o.Certificates, log: o.Log, large: make(chan struct{}, strangersLarge),
 		api: &api.API{Control: o.Control, Access: o.Access, Certificates: o.Certificates}, pages: p,
 	}, nil
 }
@@ -76,7 +71,20 @@ func (s *site) answerError(err error, c echo.Context) {
 
 // names are those that the box answers under, besides its addresses.
 func (s *site) names() []string {
-	return append(slices.Clone(s.control.Management().Names), "localhost", s.host, s.host+".local")
+	names := append(slices.Clone(s.control.Management().Names), "localhost")
+	if host := hostName(); host != "" {
+		names = append(names, host, host+".local")
+	}
+	return names
+}
+
+// hostName is what the machine is called now; settings may change it. Empty: it is not known.
+func hostName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(host)
 }
 
 // useNames gives the certificates the names of the settings. What cannot be had is a condition, and the page goes on

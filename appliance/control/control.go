@@ -58,6 +58,8 @@ type Options struct {
 	Crashes *crash.Ledger
 	// Update is how the machine comes to another version.
 	Update UpdateOptions
+	// Machine is its network; nil: somebody else's.
+	Machine *Machine
 }
 
 // Control is the one place where settings change. It is safe for concurrent use.
@@ -81,6 +83,7 @@ type Control struct {
 	clockAlone time.Time // since when nothing keeps the clock; zero: something does. Only Run uses it
 
 	changing sync.Mutex // one change at a time; taken before mu
+	network  network
 	wake     chan struct{}
 
 	mu      sync.Mutex
@@ -107,7 +110,7 @@ type Pending struct {
 // any other is dropped. Nothing reaches edge before Run or Propose.
 func New(o Options) (*Control, error) {
 	c := &Control{store: o.Store, edge: o.Edge, log: o.Log, now: o.Now, version: o.Version,
-		records: o.Records, others: o.Conditions, host: o.Host, readClock: host.ReadClock, crashes: o.Crashes, wake: make(chan struct{}, 1)}
+		records: o.Records, others: o.Conditions, host: o.Host, readClock: host.ReadClock, network: network{machine: o.Machine}, crashes: o.Crashes, wake: make(chan struct{}, 1)}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}

@@ -34,6 +34,8 @@ type box struct {
 	store *store.Store
 	edge  *edgetest.Edge
 	now   time.Time
+
+	machine *control.Machine // nil: somebody else's
 }
 
 func newBox(t *testing.T) *box {
@@ -54,7 +56,7 @@ func (b *box) start() {
 	b.store = s
 	crashes := crash.Open(crash.Options{File: filepath.Join(b.dir, "crashes.json"), Version: "1"})
 	b.Control, err = control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(b.edge.Socket), Now: func() time.Time { return b.now },
-		Crashes: crashes})
+		Machine: b.machine, Crashes: crashes})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -35,6 +35,7 @@ func (k *keeper) check(ctx context.Context) {
 	idle := k.c.changing.TryLock()
 	if idle {
 		defer k.c.changing.Unlock()
+		k.c.keepNetwork(ctx)
 	}
 	seen, err := k.c.edge.Status(ctx)
 	if ctx.Err() != nil {

@@ -53,7 +53,7 @@ func (e *Stale) Error() string {
 	return fmt.Sprintf("the change was made for revision %d, and the current one is %d; look at what changed and try again", e.Base, e.Current)
 }
 
-// NotApplied is a change that edge did not take. The old settings are in force and stored.
+// NotApplied is a change that edge or the machine did not take. The old settings are in force and stored.
 type NotApplied struct{ Err error }
 
 func (e *NotApplied) Error() string {
@@ -144,7 +144,7 @@ func (c *Control) Propose(ctx context.Context, document []byte, m Meta) (Result,
 	if m.Confirm > 0 {
 		candidate.Deadline = now.Add(m.Confirm)
 	}
-	return c.apply(ctx, candidate, compile.Compile(current.Number+1, s))
+	return c.apply(ctx, candidate, s)
 }
 
 // admit refuses a change while another one waits, or when it was made for another revision.
@@ -162,8 +162,11 @@ func (c *Control) admit(base *uint64) (Revision, error) {
 	return current, nil
 }
 
-// apply takes a candidate through edge to the store. The caller holds changing.
-func (c *Control) apply(ctx context.Context, candidate store.Candidate, p plan.Plan) (Result, error) {
+// apply takes a candidate through the machine and edge to the store. The machine is first, as edge needs the interfaces
+// of the new settings; and after it edge puts back what of its own the change of an interface took along. The caller holds
+// changing.
+func (c *Control) apply(ctx context.Context, candidate store.Candidate, s settings.Settings) (Result, error) {
+	p := compile.Compile(candidate.Base+1, s)
 	// From here a client that goes away must not leave edge and the store apart.
 	ctx = context.WithoutCancel(ctx)
 	pending, err := c.pendingOf(candidate)
@@ -177,6 +180,9 @@ func (c *Control) apply(ctx context.Context, candidate store.Candidate, p plan.P
 		return Result{}, err
 	}
 	old, _ := c.wish()
+	if err := c.changeNetwork(ctx, s); err != nil {
+		return Result{}, c.undo(ctx, old, candidate.Base, &NotApplied{err})
+	}
 	err = c.edge.Apply(ctx, p)
 	later := errors.Is(err, edgelink.ErrUnreachable) && c.wasCommitted(candidate.Document)
 	if err != nil && !later {
@@ -212,7 +218,7 @@ func (c *Control) wasCommitted(document []byte) bool {
 	})
 }
 
-// undo brings back what edge ran before and forgets the candidate. It returns why, and what went wrong on top of it.
+// undo brings back what machine and edge ran before and forgets the candidate. It returns why, and what went wrong on top of it.
 func (c *Control) undo(ctx context.Context, old *plan.Plan, base uint64, why error) error {
 	if old == nil && base == 0 {
 		old = nothing()
@@ -222,6 +228,7 @@ func (c *Control) undo(ctx context.Context, old *plan.Plan, base uint64, why err
 	if err != nil {
 		c.log.Error("forget the candidate", "err", err) // a candidate without a deadline, or stale, is dropped at the next start
 	}
+	c.restoreNetwork(ctx)
 	if old == nil {
 		return why
 	}
@@ -280,9 +287,11 @@ func (c *Control) Revert(ctx context.Context, why string) error {
 	if err := c.store.ClearCandidate(); err != nil {
 		forgotten = &NotForgotten{pending.Deadline, err}
 	}
+	ctx = context.WithoutCancel(ctx)
+	c.restoreNetwork(ctx)
 	wanted, _ := c.wish()
 	if wanted != nil {
-		if err := c.edge.Apply(context.WithoutCancel(ctx), *wanted); err != nil {
+		if err := c.edge.Apply(ctx, *wanted); err != nil {
 			c.raiseRefused(err) // Run goes on trying
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// machine is a box that was started from a stick, sdb, with every kind of disk in it. Paths are those of sysfs.
-var machine = map[string]string{
+// aMachine is a box that was started from a stick, sdb, with every kind of disk in it. Paths are those of sysfs.
+var aMachine = map[string]string{
 	// The stick: system over the device mapper, /var.
 	"sys/devices/pci0/usb2/2-1/host1/block/sdb/dev": "8:16", "sys/devices/pci0/usb2/2-1/host1/block/sdb/diskseq": "11",
 	"sys/devices/pci0/usb2/2-1/host1/block/sdb/size": "62500000", "sys/devices/pci0/usb2/2-1/host1/block/sdb/removable": "1",
@@ -74,7 +74,7 @@ func newMachine(t *testing.T, files map[string]string) string {
 }
 
 func TestReadDisks(t *testing.T) {
-	root := newMachine(t, machine)
+	root := newMachine(t, aMachine)
 	disks, err := ReadDisks(root)
 	if err != nil {
 		t.Fatal(err)

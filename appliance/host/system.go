@@ -3,6 +3,7 @@ package host
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -142,7 +143,7 @@ func ReadPorts(dir string) []Port {
 		at := filepath.Dir(d)
 		name := filepath.Base(at)
 		ports = append(ports, Port{
-			Name: name, MAC: read(at, "address"), Link: read(at, "carrier") == "1",
+			Name: name, MAC: cmp.Or(read(at, "bonding_slave/perm_hwaddr"), read(at, "address")), Link: read(at, "carrier") == "1",
 			Speed: max(0, number(read(at, "speed"))), Addresses: addresses(name),
 		})
 	}

@@ -47,7 +47,7 @@ func Gateways() ([]netip.Addr, error) {
 
 func interfaceOf(l *netlink.LinkAttrs, found []address) status.Interface {
 	i := status.Interface{
-		Name: l.Name, MAC: l.HardwareAddr.String(), Addresses: []netip.Prefix{},
+		Name: l.Name, MAC: madeWith(l).String(), Addresses: []netip.Prefix{},
 		Up: l.Flags&net.FlagUp != 0, Running: l.RawFlags&unix.IFF_RUNNING != 0,
 	}
 	for _, a := range found {
@@ -60,6 +60,14 @@ func interfaceOf(l *netlink.LinkAttrs, found []address) status.Interface {
 		i.Tx = status.Counters{Bytes: s.TxBytes, Packets: s.TxPackets, Drops: s.TxDropped}
 	}
 	return i
+}
+
+// madeWith is the address of the port itself: a member of a bond bears the bond's.
+func madeWith(l *netlink.LinkAttrs) net.HardwareAddr {
+	if len(l.PermHWAddr) > 0 {
+		return l.PermHWAddr
+	}
+	return l.HardwareAddr
 }
 
 // describe adds drivers and speeds, as far as they are known: the tunnels and bridges among the interfaces have none.

@@ -131,7 +131,8 @@ func divertChain() chain {
 // icmpChain is the ICMP that an edge address takes: errors about our own packets (path MTU above all), pings, the
 // answers to the box's pings, and for IPv6 neighbour solicitation and advertisement to the address itself (the
 // kernel insists on hop limit 255). The solicitations of RFC 4861 to the multicast group are not for an edge
-// address and do not come here. Redirects are left out: a neighbour must not change our routes.
+// address and do not come here. Redirects are left out: a neighbour must not change our routes. A ping is marked, as a
+// firewall of the box may let nobody ping the box's own addresses.
 func icmpChain(f family) chain {
 	match, echo, types := "-m icmp --icmp-type", 8, []int{0, 3, 11, 12}
 	if f == ipv6 {
@@ -142,6 +143,6 @@ func icmpChain(f family) chain {
 		c.rules = append(c.rules, fmt.Sprintf("%s %s %d -j ACCEPT", icmp(f), match, t))
 	}
 	limit := fmt.Sprintf("-m limit --limit %d/sec --limit-burst %[1]d", echoPerSecond)
-	c.rules = append(c.rules, fmt.Sprintf("%s %s %d %s -j ACCEPT", icmp(f), match, echo, limit), "-j DROP")
+	c.rules = append(c.rules, fmt.Sprintf("%s %s %d %s -j %s", icmp(f), match, echo, limit, chainDivert), "-j DROP")
 	return c
 }

@@ -59,7 +59,7 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 	// Not before the store, which only one process at a time can have.
 	crashes := crash.Open(crash.Options{File: filepath.Join(c.State, crashFile), Version: build(), Log: log})
 	err = c.serve(ctx, log, control.Options{Store: s, Report: report, Edge: edgelink.New(c.Edge), Log: log, Version: version(),
-		Records: ring.Records, Host: c.machine(), Crashes: crashes, Update: c.updates(log)})
+		Records: ring.Records, Host: c.machine(), Machine: c.network(), Crashes: crashes, Update: c.updates(log)})
 	crashes.End() // not when it panics
 	return err
 }
@@ -124,6 +124,15 @@ func (c *controlCmd) updates(log *slog.Logger) control.UpdateOptions {
 	}
 	return control.UpdateOptions{Dir: filepath.Join(c.State, "update"), Key: key, System: func() host.System { return host.ReadSystem("/") },
 		Install: func(ctx context.Context) error { return machine.Start(ctx, host.Update) }}
+}
+
+// network is that of the machine, where control may change it.
+func (c *controlCmd) network() *control.Machine {
+	m := c.machine()
+	if m == nil {
+		return nil
+	}
+	return &control.Machine{Apply: m.ApplyNetwork, Ports: func() []host.Port { return host.ReadPorts("/sys/class/net") }}
 }
 
 // openStore checks the store in a child: a file that is damaged in certain ways ends the process that reads it.

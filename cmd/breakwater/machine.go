@@ -9,6 +9,7 @@ import (
 // needs and no others; control and the console may start most of those units (appliance/host). They treat every file of
 // control's as one of a stranger.
 type machineCmd struct {
+	Network       networkCmd       `cmd:"" help:"Bring the network of the machine to what the settings say."`
 	Seed          seedCmd          `cmd:"" help:"Look for a seed file, give it to control and wipe it."`
 	InstallUpdate installUpdateCmd `cmd:"" help:"Write the update that control received into the other slot."`
 	ClearUpdate   clearUpdateCmd   `cmd:"" help:"Remove the files of an update."`
