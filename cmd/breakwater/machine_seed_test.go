@@ -10,8 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"breakwater/appliance/control"
+	"breakwater/appliance/control/edgetest"
 	"breakwater/appliance/seed"
+	"breakwater/web/api"
 )
 
 // marker is in the settings, and must be nowhere once the file was wiped.
@@ -124,6 +128,47 @@ func TestSeedIsHandedOverAndWiped(t *testing.T) {
 				t.Errorf("told %q, notice %s", s.out.String(), s.state("seed-notice.json"))
 			}
 		})
+	}
+}
+
+// TestControlTakesTheSeed: the box has an owner and settings a moment after the stick came, and says so.
+func TestControlTakesTheSeed(t *testing.T) {
+	dir, err := os.MkdirTemp("", "seed") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	child := startControl(t, dir, edgetest.Start(t).Socket)
+	defer func() {
+		_ = child.Process.Kill()
+		_ = child.Wait() // killed
+	}()
+	s := newSticks(t)
+	s.State = dir
+	s.put(s.Stick, seed.FileName, soundSeed)
+	if err := s.run(); err != nil {
+		t.Fatal(err)
+	}
+	box := overSocket(filepath.Join(dir, "c.sock"))
+	var status control.Status
+	var setup api.Setup
+	for deadline := time.Now().Add(20 * time.Second); !status.InForce; time.Sleep(20 * time.Millisecond) {
+		err := errors.Join(box.get(t.Context(), "/api/v1/status", &status), box.get(t.Context(), "/api/v1/setup-code", &setup))
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("the seed is not applied: %+v (%v)", status, err)
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); len(status.Conditions) == 0 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if err := errors.Join(box.get(t.Context(), "/api/v1/status", &status), box.get(t.Context(), "/api/v1/setup-code", &setup)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !setup.Claimed || setup.Code != "" || status.Revision != 1 || len(status.Conditions) != 1 ||
+		!strings.HasPrefix(status.Conditions[0].Detail, "Seed: applied from BREAKWATER at ") {
+		t.Errorf("setup %+v, status %+v", setup, status)
+	}
+	if seed.Waits(dir) || !seed.Owned(dir) {
+		t.Error("another seed would not be told that this box has an owner")
 	}
 }
 
