@@ -64,6 +64,9 @@ func TestUpdate(t *testing.T) {
 		if u := o.wait(t, bootWait, func(u control.Update) bool { return u.Version == first.Version }); u.Slot != "A" || u.State != control.UpdateReceived {
 			t.Errorf("it came back with %+v", u)
 		}
+		if left := m.report(t)["unpacked"]; left != "" {
+			t.Errorf("left of the update that was cut short: %q", left)
+		}
 	}) && t.Run("healthy", func(t *testing.T) {
 		o.install(t)
 		u := o.wait(t, bootWait, func(u control.Update) bool { return u.Version != first.Version })
