@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a new one (pty(7)) and the keyboard of it.
-func terminal(t *testing.T) (screen, keyboard *os.File) {
+// newTerminal is a new one (pty(7)) and the keyboard of it.
+func newTerminal(t *testing.T) (screen, keyboard *os.File) {
 	t.Helper()
 	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -57,7 +57,7 @@ func TestHashPasswordAtATerminal(t *testing.T) {
 		{"Ctrl-C", []string{"seven boats"}, "context canceled"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			screen, keyboard := terminal(t)
+			screen, keyboard := newTerminal(t)
 			ctx, interrupt := context.WithCancel(t.Context())
 			defer interrupt()
 			var out, prompts bytes.Buffer

@@ -170,3 +170,21 @@ func (m *machine) read() string {
 	}
 	return strings.ReplaceAll(string(content), "\r", "")
 }
+
+// fromTree runs a program of the tree that the image is built with: this machine need not have it.
+func fromTree(t *testing.T, program string, arguments ...string) string {
+	t.Helper()
+	tree, err := filepath.Abs("../../build/trees/build")
+	if err != nil {
+		t.Fatal(err)
+	}
+	libraries := filepath.Join(tree, "usr/lib/x86_64-linux-gnu")
+	command := exec.Command(filepath.Join(libraries, "ld-linux-x86-64.so.2"),
+		append([]string{"--library-path", libraries, filepath.Join(tree, program)}, arguments...)...)
+	command.Env = append(os.Environ(), "MTOOLS_SKIP_CHECK=1")
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", program, err, out)
+	}
+	return string(out)
+}

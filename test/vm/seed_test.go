@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -123,24 +122,6 @@ func content(t *testing.T, image string) string {
 		t.Fatal(err)
 	}
 	return string(raw)
-}
-
-// fromTree runs a program of the tree that the image is built with.
-func fromTree(t *testing.T, program string, arguments ...string) string {
-	t.Helper()
-	tree, err := filepath.Abs("../../build/trees/build")
-	if err != nil {
-		t.Fatal(err)
-	}
-	libraries := filepath.Join(tree, "usr/lib/x86_64-linux-gnu")
-	command := exec.Command(filepath.Join(libraries, "ld-linux-x86-64.so.2"),
-		append([]string{"--library-path", libraries, filepath.Join(tree, program)}, arguments...)...)
-	command.Env = append(os.Environ(), "MTOOLS_SKIP_CHECK=1")
-	out, err := command.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v: %s", program, err, out)
-	}
-	return string(out)
 }
 
 // plug puts a stick into the running machine.
