@@ -45,7 +45,7 @@ func AskFactoryReset(dir string) error {
 
 // write makes one call of write(2), as each sets the whole variable; and none to make the file empty, which removes it.
 func write(file string, content []byte) error {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}

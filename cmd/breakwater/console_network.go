@@ -77,11 +77,11 @@ func (m *menu) listPorts(s settings.Settings) []place {
 }
 
 func addressText(p host.Port) string {
-	text := ""
+	var b strings.Builder
 	for _, a := range p.Addresses {
-		text += "  " + a.String()
+		b.WriteString("  " + a.String())
 	}
-	return text
+	return b.String()
 }
 
 // ofPort is what settings say of a port: by its MAC, or by its name.

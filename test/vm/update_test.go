@@ -80,7 +80,7 @@ func TestUpdate(t *testing.T) {
 		checkSystem(t, r)
 		o.wantSettings(t)
 		o.put(t, bytes.NewReader(read(t, firstFile)[:4<<20]), http.StatusConflict, "update-older")
-	}) && t.Run("unhealthy", func(t *testing.T) {
+	}) && t.Run("and back", func(t *testing.T) { startOther(t, m) }) && t.Run("unhealthy", func(t *testing.T) {
 		before := o.update(t)
 		o.put(t, bytes.NewReader(read(t, after)), http.StatusOK, "")
 		o.install(t)
