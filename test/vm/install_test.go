@@ -51,14 +51,14 @@ func TestInstall(t *testing.T) {
 		checkSystem(t, r)
 		checkDisks(t, r, "/dev/vda6", "vda2 vda3")
 	})
-	t.Run("internal disk, with the stick in", func(t *testing.T) {
+	t.Run("internal disk beside the stick", func(t *testing.T) {
 		m := bootWith(t, freePort(t), []string{"DISK=" + internal},
 			append(disk(stick, "stick"), "-device", "qemu-xhci", "-device", "usb-storage,drive=stick,removable=on,bootindex=2")...)
 		waitFor(t, m, bootWait, ready(m, "A", false))
 		checkDisks(t, m.report(t), "/dev/vda6", "vda2 vda3")
 	})
-	// The internal disk is there before the stick is.
-	t.Run("stick, with the internal disk in", func(t *testing.T) {
+	// The internal disk is there before the stick is. (No commas in these names: QEMU would take them for its own.)
+	t.Run("stick beside the internal disk", func(t *testing.T) {
 		m := bootWith(t, freePort(t), asStick, append(disk(internal, "internal"), "-device", nvme+",bootindex=2")...)
 		waitFor(t, m, bootWait, ready(m, "A", true))
 		checkDisks(t, m.report(t), "/dev/sda6", "sda2 sda3")
