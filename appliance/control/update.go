@@ -109,31 +109,35 @@ func (u *updates) load() {
 	if err := errors.Join(os.MkdirAll(u.Dir, 0o700), removeIfThere(u.path(partName))); err != nil {
 		log.Error("prepare the directory of updates", "err", err)
 	}
-	runs := u.System()
-	if runs.Other > runs.Version && !slices.Contains(runs.Failed, runs.Other) {
-		u.state, u.release = UpdateInstalled, &update.Release{Version: runs.Other}
-		u.tellInstalled(runs.Other)
-	}
-	f, err := os.Open(u.path(incomingName))
-	if errors.Is(err, os.ErrNotExist) {
+	// An update whose installation was confirmed is removed. One that is still here may be half in its slot, also where
+	// the slot has its name already: it can be installed again.
+	r, err := u.inspectIncoming()
+	if err == nil {
+		u.state, u.release = UpdateReceived, &r
 		return
 	}
-	var r update.Release
-	if err == nil {
-		r, err = update.Inspect(f, u.Key)
-		err = errors.Join(err, f.Close())
-	}
-	if err == nil {
-		err = u.admit(r)
-	}
-	if err != nil || u.state == UpdateInstalled && r.Version == u.release.Version {
+	if !errors.Is(err, os.ErrNotExist) {
 		log.Info("an update that is of no more use is removed", "err", err)
 		if err := removeIfThere(u.path(incomingName)); err != nil {
 			log.Error("remove the update", "err", err)
 		}
-		return
 	}
-	u.state, u.release = UpdateReceived, &r
+	if runs := u.System(); runs.Other > runs.Version && !slices.Contains(runs.Failed, runs.Other) {
+		u.state, u.release = UpdateInstalled, &update.Release{Version: runs.Other}
+		u.tellInstalled(runs.Other)
+	}
+}
+
+func (u *updates) inspectIncoming() (update.Release, error) {
+	f, err := os.Open(u.path(incomingName))
+	if err != nil {
+		return update.Release{}, err
+	}
+	r, err := update.Inspect(f, u.Key)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return r, err
+	}
+	return r, u.admit(r)
 }
 
 func (u *updates) path(name string) string { return filepath.Join(u.Dir, name) }

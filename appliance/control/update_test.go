@@ -156,8 +156,13 @@ func TestAnUpdateIsReceivedAndInstalled(t *testing.T) {
 	if u := b.want(control.UpdateReceived, newer, ""); u.Version != running || u.Slot != "A" || u.Release.Notes != "- New.\n" {
 		t.Errorf("got %+v", u)
 	}
+	b.runs.Store(&host.System{Version: running, Slot: "A", Other: newer}) // the power went between the slot's name and its kernel
 	b.restart()
 	b.want(control.UpdateReceived, newer, "")
+	if got := b.condition("update-installed"); got != "" {
+		t.Errorf("the condition is %q", got)
+	}
+	b.runs.Store(&host.System{Version: running, Slot: "A"})
 
 	failed := error(&host.Failed{Unit: host.Update, Why: "there is not enough room"})
 	b.install.Store(&failed)

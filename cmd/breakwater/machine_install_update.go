@@ -26,7 +26,6 @@ const roomLeft = 64 << 20
 // updatePlaces are the files that an update is about. Tests have others.
 type updatePlaces struct {
 	State     string `hidden:"" default:"/var/lib/breakwater" help:"Control's directory."`
-	Incoming  string `hidden:"" default:"update/incoming" help:"The update in it."`
 	Unpacked  string `hidden:"" default:"/var/lib/breakwater-update" help:"Where systemd-sysupdate finds the files."`
 	Key       string `hidden:"" default:"/usr/share/breakwater/update.pub" help:"The key that updates are signed with."`
 	Kernels   string `hidden:"" default:"/efi/EFI/Linux" help:"What systemd-boot can start."`
@@ -54,7 +53,7 @@ func (c *installUpdateCmd) install(ctx context.Context) (r update.Release, err e
 	if err != nil {
 		return r, err
 	}
-	f, err := openIncoming(c.State, c.Incoming)
+	f, err := openIncoming(c.State)
 	if err != nil {
 		return r, err
 	}
@@ -76,22 +75,24 @@ func (c *installUpdateCmd) install(ctx context.Context) (r update.Release, err e
 	return r, c.sysupdate(ctx)
 }
 
-// openIncoming opens control's file, which control could have replaced by a link to any other, or by a pipe.
-func openIncoming(state, name string) (*os.File, error) {
+// openIncoming opens control's file, update/incoming, which control could have replaced by a link to any other, or by a
+// pipe; its directory as well. openat2(2) would do it in one step, but RestrictSUIDSGID= takes that away (systemd.exec(5)).
+func openIncoming(state string) (*os.File, error) {
 	dir, err := os.Open(state)
 	if err != nil {
 		return nil, fmt.Errorf("open the update: %w", err)
 	}
 	defer dir.Close()
-	fd, err := unix.Openat2(int(dir.Fd()), name, &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOFOLLOW,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS})
-	if errors.Is(err, unix.ENOENT) {
-		return nil, errors.New("there is no update to install")
-	}
+	const flags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW
+	inner, err := unix.Openat(int(dir.Fd()), "update", flags|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open the update: %w", err)
+		return nil, noIncoming(err)
 	}
-	f := os.NewFile(uintptr(fd), name)
+	fd, err := unix.Openat(inner, "incoming", flags|unix.O_NONBLOCK, 0)
+	if err = errors.Join(err, unix.Close(inner)); err != nil {
+		return nil, noIncoming(err)
+	}
+	f := os.NewFile(uintptr(fd), "incoming")
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("the update is no file")
@@ -100,6 +101,13 @@ func openIncoming(state, name string) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+func noIncoming(err error) error {
+	if errors.Is(err, unix.ENOENT) {
+		return errors.New("there is no update to install")
+	}
+	return fmt.Errorf("open the update: %w", err)
 }
 
 // admit reads the head of the update and refuses what must not be written, before anything is.
