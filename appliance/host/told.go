@@ -19,7 +19,7 @@ const networkdState = "/run/systemd/netif/state"
 // How long the interfaces may take. IPv6 waits a second or two for somebody else to claim an address (RFC 4862 section
 // 5.4); a bond waits for its members.
 const (
-	settleWait  = 15 * time.Second
+	settleWait  = 25 * time.Second
 	settleEvery = 200 * time.Millisecond
 )
 
