@@ -134,13 +134,30 @@ type Port struct {
 
 // ReadPorts lists what has a device behind it: no loopback, no bridges. dir is /sys/class/net but in tests.
 func ReadPorts(dir string) []Port {
-	devices, err := filepath.Glob(filepath.Join(dir, "*", "device"))
+	return readPorts(dir, func(at string) bool {
+		_, err := os.Stat(filepath.Join(at, "device"))
+		return err == nil
+	})
+}
+
+// ReadMade lists the VLANs and bonds, which are made of ports. dir is as for ReadPorts.
+func ReadMade(dir string) []Port {
+	return readPorts(dir, func(at string) bool {
+		kind := read(at, "uevent") // DEVTYPE, INTERFACE and IFINDEX, each on a line
+		return strings.Contains(kind, "DEVTYPE=vlan\n") || strings.Contains(kind, "DEVTYPE=bond\n")
+	})
+}
+
+func readPorts(dir string, which func(at string) bool) []Port {
+	all, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
 		return nil
 	}
-	ports := make([]Port, 0, len(devices))
-	for _, d := range devices {
-		at := filepath.Dir(d)
+	ports := make([]Port, 0, len(all))
+	for _, at := range all {
+		if !which(at) {
+			continue
+		}
 		name := filepath.Base(at)
 		ports = append(ports, Port{
 			Name: name, MAC: cmp.Or(read(at, "bonding_slave/perm_hwaddr"), read(at, "address")), Link: read(at, "carrier") == "1",

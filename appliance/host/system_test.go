@@ -81,7 +81,8 @@ func TestReadPorts(t *testing.T) {
 	for file, content := range map[string]string{
 		"up/address": "52:54:00:00:00:01\n", "up/carrier": "1\n", "up/speed": "10000\n", "up/device/vendor": "",
 		"unknown/address": "52:54:00:00:00:02\n", "unknown/carrier": "1\n", "unknown/speed": "-1\n", "unknown/device/vendor": "",
-		"bridge/address": "52:54:00:00:00:03\n",
+		"bridge/address": "52:54:00:00:00:03\n", "bridge/uevent": "DEVTYPE=bridge\nINTERFACE=bridge\nIFINDEX=4\n",
+		"v7/address": "52:54:00:00:00:01\n", "v7/carrier": "1\n", "v7/speed": "10000\n", "v7/uevent": "DEVTYPE=vlan\nINTERFACE=v7\nIFINDEX=5\n",
 	} {
 		path := filepath.Join(dir, file)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -91,12 +92,17 @@ func TestReadPorts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var got []string
-	for _, p := range ReadPorts(dir) {
-		got = append(got, fmt.Sprint(p.Name, " ", p.MAC, " ", p.Link, " ", p.Speed))
+	lines := func(ports []Port) (list []string) {
+		for _, p := range ports {
+			list = append(list, fmt.Sprint(p.Name, " ", p.MAC, " ", p.Link, " ", p.Speed))
+		}
+		return list
 	}
 	want := []string{"unknown 52:54:00:00:00:02 true 0", "up 52:54:00:00:00:01 true 10000"}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, lines(ReadPorts(dir))); diff != "" {
 		t.Errorf("ports (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"v7 52:54:00:00:00:01 true 10000"}, lines(ReadMade(dir))); diff != "" {
+		t.Errorf("made of ports (-want +got):\n%s", diff)
 	}
 }

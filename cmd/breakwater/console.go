@@ -92,7 +92,7 @@ func (v *viewer) show(ctx context.Context, s screen, menu bool) error {
 func look(ctx context.Context, box *client) screen {
 	ctx, cancel := context.WithTimeout(ctx, consoleWait)
 	defer cancel()
-	s := screen{system: host.ReadSystem("/"), ports: host.ReadPorts("/sys/class/net")}
+	s := screen{system: host.ReadSystem("/"), ports: host.ReadPorts("/sys/class/net"), made: host.ReadMade("/sys/class/net")}
 	if disks, err := host.ReadDisks("/"); err == nil { // else there is nothing to offer
 		s.stick = installHint(disks)
 	}
@@ -110,9 +110,10 @@ func look(ctx context.Context, box *client) screen {
 type screen struct {
 	system       host.System
 	ports        []host.Port
-	stick        string   // what is to be said of the stick that the box runs from; empty: it does not
-	trouble      error    // why control does not answer
-	log          []string // of control, when it does not for long
+	made         []host.Port // of ports: VLANs and bonds
+	stick        string      // what is to be said of the stick that the box runs from; empty: it does not
+	trouble      error       // why control does not answer
+	log          []string    // of control, when it does not for long
 	status       control.Status
 	setup        api.Setup
 	certificates []webtls.Certificate

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"breakwater/appliance/host"
@@ -15,7 +16,7 @@ func (s screen) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n%s\n", s.title(), s.state())
 	b.WriteString(s.way())
-	b.WriteString(portText(s.ports))
+	b.WriteString(portText(slices.Concat(s.ports, s.made)))
 	if s.stick != "" {
 		fmt.Fprintf(&b, "\n%s\n", clean(s.stick))
 	}
@@ -61,7 +62,7 @@ func (s screen) way() string {
 	var b strings.Builder
 	row := func(name, value string) { fmt.Fprintf(&b, "%-13s%s\n", name, value) }
 	b.WriteByte('\n')
-	urls := pageURLs(s.ports)
+	urls := pageURLs(slices.Concat(s.ports, s.made))
 	if len(urls) == 0 {
 		row("Web page", "no network port has an address yet")
 	}
