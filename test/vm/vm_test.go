@@ -27,8 +27,8 @@ import (
 )
 
 const (
-	bootWait   = 5 * time.Minute // about 40 s where nothing else runs
-	reportWait = 2 * time.Minute
+	bootWait   = 8 * time.Minute // about 40 s where nothing else runs
+	reportWait = 5 * time.Minute
 	answerWait = 30 * time.Second
 )
 
