@@ -635,3 +635,29 @@ func TestStopTheWorldWhileIdle(t *testing.T) {
 	mustWrite(t, c, []byte("y"))
 	mustRead(t, c, "y")
 }
+
+// TestIdleWorkersAreAtRest: a worker that kept its processor slot would be interrupted by the run time a hundred times a
+// second, each time with several switches of threads; see epollRest.
+func TestIdleWorkersAreAtRest(t *testing.T) {
+	b := start(t, serveTCP(t, echo), nil)
+	c := dial(t, b.edge4)
+	mustWrite(t, c, []byte("x"))
+	mustRead(t, c, "x")
+	eventually(t, "nothing but the sweep wakes the process", func() bool {
+		before := switches(t)
+		time.Sleep(time.Second)
+		n := switches(t) - before
+		t.Logf("%d switches in a second", n)
+		return n < 150
+	})
+}
+
+// switches is how often threads of this process went to sleep so far.
+func switches(t *testing.T) int64 {
+	t.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		t.Fatal(err)
+	}
+	return usage.Nvcsw
+}

@@ -164,16 +164,19 @@ func resetOnClose(fd int32) {
 		uintptr(unsafe.Pointer(&linger)), unsafe.Sizeof(linger), 0)
 }
 
-// epollWait fills events. It first looks without sleeping; then it sleeps in a raw system call and so keeps its
-// processor slot: the run time would otherwise hand the slot on and wake a monitor at each sleep. Edge therefore runs
-// with one slot more than there are workers. Garbage collection still stops the world: its signal ends the call
-// with EINTR (TestStopTheWorldWhileIdle).
+// epollWait fills events. It sleeps in a raw system call and so keeps its processor slot: the run time would otherwise
+// hand the slot on and wake a monitor at each sleep. Edge therefore runs with one slot more than there are workers.
+// Garbage collection still stops the world: its signal ends the call with EINTR (TestStopTheWorldWhileIdle).
 func epollWait(epoll int, events []unix.EpollEvent, timeout int) int {
-	n, _, _ := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
-	if int(n) <= 0 && timeout != 0 {
-		n, _, _ = syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(timeout), 0, 0)
-	}
+	n, _, _ := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(timeout), 0, 0)
 	return int(n) // -1 on EINTR: no event
+}
+
+// epollRest is epollWait of a worker that has nothing to do: it gives its processor slot back. The run time interrupts
+// whoever keeps one for 10 ms, asleep or not, which costs several switches of threads a hundred times a second.
+func epollRest(epoll int, events []unix.EpollEvent, timeout int) int {
+	n, _, _ := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(timeout), 0, 0)
+	return int(n)
 }
 
 func epollAdd(epoll int, fd int32, events uint32, token token) unix.Errno {

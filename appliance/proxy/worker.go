@@ -24,6 +24,7 @@ type worker struct {
 	wake   int // eventfd
 
 	now     int64 // ns since the engine started; read once for each batch of events
+	busy    int64 // when there was an event
 	swept   int64
 	scratch []byte // for one read of any session
 	buffers []*buffer
@@ -49,6 +50,9 @@ const (
 	headroom = 1 << 10
 	// sweepEvery is how exact timeouts are.
 	sweepEvery = int64(500 * time.Millisecond)
+	// restAfter is how long nothing has come when a worker rests: longer than the pauses of a game, as to wake from rest
+	// costs the run time more than a message.
+	restAfter = int64(100 * time.Millisecond)
 	// eventBatch is how many events are taken at once.
 	eventBatch = 256
 )
@@ -80,8 +84,11 @@ func (w *worker) run(stop *bool) {
 	defer runtime.UnlockOSThread()
 	events := make([]unix.EpollEvent, eventBatch)
 	for !*stop {
-		n := epollWait(w.epoll, events, w.sleep())
+		n := w.wait(events)
 		w.now = w.engine.clock()
+		if n > 0 {
+			w.busy = w.now
+		}
 		for i := range max(n, 0) {
 			w.handle(tokenOf(&events[i]), events[i].Events)
 		}
@@ -95,6 +102,18 @@ func (w *worker) run(stop *bool) {
 	w.ended = true
 	w.mu.Unlock()
 	w.runQueue()
+}
+
+// wait fills events, or none after the time of sleep.
+func (w *worker) wait(events []unix.EpollEvent) int {
+	timeout := w.sleep()
+	if w.now-w.busy >= restAfter {
+		return epollRest(w.epoll, events, timeout)
+	}
+	if most := int(restAfter / int64(time.Millisecond)); timeout < 0 || timeout > most {
+		timeout = most
+	}
+	return epollWait(w.epoll, events, timeout)
 }
 
 // sleep is how long to wait for events, in ms; -1 for ever. An idle box does not wake up.

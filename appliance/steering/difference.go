@@ -14,12 +14,13 @@ func (s *Steering) difference(o observed, w wish) ([]step, error) {
 		add, remove := s.setSteps(f, o.families[f].sets, w.families[f])
 		opening = append(opening, add...)
 
-		rules, err := s.chainSteps(f, o.families[f].chains, w.families[f])
+		rules, narrowing, err := s.chainSteps(f, o.families[f], w.families[f])
 		if err != nil {
 			return nil, err
 		}
 		if w.families[f].wanted {
 			opening = append(opening, rules...)
+			closing = append(closing, narrowing...)
 		} else {
 			closing = append(closing, rules...)
 		}
@@ -32,19 +33,22 @@ func (s *Steering) difference(o observed, w wish) ([]step, error) {
 	return slices.Concat(opening, add, remove, closing), nil
 }
 
-// chainSteps makes the chains of one family as wanted, then the hooks, then removes chains that nobody wants.
-func (s *Steering) chainSteps(f family, have map[string][]string, w familyWish) ([]step, error) {
-	var steps, surplus []step
-	wanted := make(map[string]bool)
-	for _, c := range w.chains {
+// chainSteps makes the chains of one family as wanted, then the hooks, then removes chains that nobody wants. They
+// still cover the addresses of the former plan; narrowing, for when these have gone, makes them cover the new ones only.
+func (s *Steering) chainSteps(f family, o observedFamily, w familyWish) (steps, narrowing []step, err error) {
+	var surplus []step
+	have, wanted := o.chains, make(map[string]bool)
+	exact, wide := w.chains(f, w.edge), w.chains(f, slices.Concat(w.edge, o.sets[f.set(setEdge)]))
+	for i, c := range wide {
 		wanted[c.name] = true
+		narrowing = append(narrowing, s.ruleSteps(f, exact[i], c.rules)...)
 		rules, exists := have[c.name]
 		if !exists {
 			steps = append(steps, s.newChain(f, c.name))
 		}
 		same, err := s.same(f, c, rules)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if !same {
 			steps = append(steps, s.ruleSteps(f, c, rules)...)
@@ -58,7 +62,7 @@ func (s *Steering) chainSteps(f family, have map[string][]string, w familyWish) 
 			surplus = append(surplus, s.deleteChain(f, name))
 		}
 	}
-	return append(steps, surplus...), nil
+	return append(steps, surplus...), narrowing, nil
 }
 
 // same tells whether the rules of a chain are the wanted ones, in their order. Another version of iptables may

@@ -168,7 +168,8 @@ func TestRulesPrintAsWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, c := range append(chains(f, full().Interfaces, f == ipv4, true), hooks...) {
+		w := compile(full(), []netip.Addr{netip.MustParseAddr("198.18.1.1")}).families[f]
+		for _, c := range append(w.chains(f, w.edge), hooks...) {
 			if diff := cmp.Diff(c.rules, have[c.name]); diff != "" {
 				t.Errorf("%s %s (-written +printed):\n%s", f.command(), c.name, diff)
 			}
@@ -202,6 +203,63 @@ func TestChangesEndAsFreshApply(t *testing.T) {
 			}
 		}
 	}
+}
+
+// At no moment does the box have an edge address that the rules take for none.
+func TestRulesCoverEveryAddressMeanwhile(t *testing.T) {
+	s := box(t)
+	few := plan.Steering{Interfaces: []string{"wan0"}, Addresses: prefixes("198.18.1.10/32", "2001:db8:1::10/128")}
+	seen := 0
+	for _, p := range []plan.Steering{few, full(), few, {Interfaces: []string{"wan0"}, Addresses: prefixes("198.18.2.10/32", "2001:db8:2::10/128")}, {}} {
+		s.write = func(st step) error {
+			err := st.run()
+			o, observed := s.observe()
+			for f := range families {
+				for _, within := range covers(t, o.families[f].chains[chainSteer]) {
+					for _, a := range present(o, f) {
+						seen++
+						if !within.Overlaps(a) || within.Bits() > a.Bits() {
+							t.Errorf("after %q the box has %s, which is not in %s", st.text, a, within)
+						}
+					}
+				}
+			}
+			return errors.Join(err, observed)
+		}
+		apply(t, s, p)
+	}
+	s.write = func(st step) error { return st.run() }
+	if seen == 0 {
+		t.Error("no rule was compared with an address")
+	}
+}
+
+// covers are the prefixes outside of which rules let packets go.
+func covers(t *testing.T, rules []string) []netip.Prefix {
+	t.Helper()
+	var list []netip.Prefix
+	for _, r := range rules {
+		if text, ok := strings.CutPrefix(r, "! -d "); ok {
+			list = append(list, netip.MustParsePrefix(strings.Fields(text)[0]))
+		}
+	}
+	return list
+}
+
+// present are the edge addresses that the box has.
+func present(o observed, f family) []netip.Prefix {
+	var list []netip.Prefix
+	for _, a := range o.addresses {
+		if a.protocol == Protocol && familyOf(a.addr) == f {
+			list = append(list, netip.PrefixFrom(a.addr, a.addr.BitLen()))
+		}
+	}
+	for _, r := range o.ours {
+		if r.Table != Table && routeFamily(r) == f {
+			list = append(list, destination(r, f))
+		}
+	}
+	return list
 }
 
 // sorted takes the order out of what has none (sets, addresses, interfaces) and of chains among each other; rules

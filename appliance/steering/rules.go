@@ -1,6 +1,9 @@
 package steering
 
-import "fmt"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // chain is one iptables chain. Its rules are written exactly as `iptables -S` prints them, without "-A NAME ":
 // so that what is wanted and what is there can be compared as text.
@@ -16,15 +19,32 @@ var hooks = []chain{
 	{"PREROUTING", []string{"-j " + chainSteer}},
 }
 
-// chains are the chains of one family in the order in which they can be made.
-func chains(f family, interfaces []string, own, transparent bool) []chain {
+// chains are the chains of one family in the order in which they can be made. present are the edge addresses that
+// the box may have: those of w, and while it changes those that were before.
+func (w familyWish) chains(f family, present []netip.Prefix) []chain {
+	if !w.wanted {
+		return nil
+	}
+	own := len(w.own) > 0
 	return []chain{
 		divertChain(),
 		ownChain(),
 		icmpChain(f),
 		tproxyChain(f, own),
-		steerChain(f, interfaces, own, transparent),
+		steerChain(f, w.interfaces, cover(present), own, w.transparent),
 	}
+}
+
+// cover is the smallest prefix that holds all of list. What is outside is for none of them: one comparison tells, where a
+// lookup in a set costs half a microsecond.
+func cover(list []netip.Prefix) netip.Prefix {
+	c := list[0]
+	for _, p := range list[1:] {
+		for c.Bits() > p.Bits() || !c.Contains(p.Addr()) {
+			c, _ = c.Addr().Prefix(c.Bits() - 1) // of /0 there is none that it does not contain
+		}
+	}
+	return c
 }
 
 // Fragments of rules. notSYN is what `! --syn` prints as: everything but the first packet of a connection.
@@ -43,30 +63,33 @@ func icmp(f family) string { return [...]string{"-p icmp", "-p ipv6-icmp"}[f] }
 // box's own connections, what the box forwards.
 //
 // The order matters:
-//  1. A mark that is on a packet already is worth nothing. From the box itself (SO_MARK) it would be delivered to
+//  1. The packets of sessions, nearly all there are, take the shortest way: exactly this connection has a
+//     transparent socket. They leave before anything else is looked up, and without TPROXY, whose packets miss the
+//     kernel's early demultiplexing and its cached route. A mark that one has changes nothing: it goes to its socket.
+//     A SYN is left to TPROXY, as its socket may be one in TIME_WAIT.
+//  2. A mark that is on a packet already is worth nothing. From the box itself (SO_MARK) it would be delivered to
 //     any local service, so it is dropped; on others it is cleared. (SYN cookies answered in XDP mark a packet and give
 //     it its socket before it comes here: their rule, `mark and socket --transparent -j ACCEPT`, belongs in front.)
-//  2. The packets of sessions, nearly all there are, take the shortest way: exactly this connection has a
-//     transparent socket. They leave before any set is looked up, and without TPROXY, whose packets miss the kernel's
-//     early demultiplexing and its cached route. A SYN is left to TPROXY, as its socket may be one in TIME_WAIT.
 //  3. New ones on an edge interface: BREAKWATER-TPROXY, which never returns TCP or UDP.
 //  4. With transparent, replies of origins to foreign addresses, on any interface (an origin may sit behind the edge
 //     interface). The match is used without --nowildcard, on purpose: that would also accept a socket bound to any
 //     address, and hand it foreign traffic. ICMP matches by the packet quoted inside, so that "fragmentation needed"
 //     reaches the socket.
-//  5. An edge address by any other way, another interface or the box itself, leads to no local service.
-func steerChain(f family, interfaces []string, own, transparent bool) chain {
+//  5. What is for no edge address, as the other replies of origins are, leaves: by one comparison, or by a lookup where
+//     edge addresses lie around it.
+//  6. An edge address by any other way, another interface or the box itself, leads to no local service.
+func steerChain(f family, interfaces []string, within netip.Prefix, own, transparent bool) chain {
 	session := "ACCEPT" // its edge address is local
 	if transparent {
 		session = chainDivert // its address may be a foreign one, where an origin sits behind the edge interface
 	}
-	c := chain{name: chainSteer, rules: []string{
-		"-i lo " + marked() + " -j DROP",
-		fmt.Sprintf("%s -j MARK --set-xmark 0x0/%#x", marked(), Mask),
-	}}
+	c := chain{name: chainSteer}
 	for _, i := range interfaces {
 		c.rules = append(c.rules, fmt.Sprintf("-i %s %s %s -j %s", i, notSYN, ourSock, session))
 	}
+	c.rules = append(c.rules,
+		"-i lo "+marked()+" -j DROP",
+		fmt.Sprintf("%s -j MARK --set-xmark 0x0/%#x", marked(), Mask))
 	for _, i := range interfaces {
 		c.rules = append(c.rules, fmt.Sprintf("-i %s %s -j %s", i, inSet(f, setEdge), chainTProxy))
 	}
@@ -74,6 +97,9 @@ func steerChain(f family, interfaces []string, own, transparent bool) chain {
 		for _, p := range []string{"-p tcp", "-p udp", icmp(f)} {
 			c.rules = append(c.rules, fmt.Sprintf("%s %s -j %s", p, ourSock, chainDivert))
 		}
+	}
+	if within.Bits() > 0 {
+		c.rules = append(c.rules, fmt.Sprintf("! -d %s -j RETURN", within))
 	}
 	c.rules = append(c.rules,
 		"-m set ! --match-set "+f.set(setEdge)+" dst -j RETURN",

@@ -42,10 +42,11 @@ type wish struct {
 
 // familyWish is the part of one family. A family without an edge address gets nothing at all.
 type familyWish struct {
-	wanted bool
-	edge   []netip.Prefix // members of the set BREAKWATER-EDGE
-	own    []netip.Prefix // members of the set BREAKWATER-OWN
-	chains []chain        // a chain comes after those it jumps to
+	wanted      bool
+	edge        []netip.Prefix // members of the set BREAKWATER-EDGE
+	own         []netip.Prefix // members of the set BREAKWATER-OWN
+	interfaces  []string       // on which edge addresses are served
+	transparent bool           // some origins see the client's own address
 }
 
 // compile says what c needs on a box that has the addresses own for itself. It is pure.
@@ -73,7 +74,7 @@ func compile(c plan.Steering, own []netip.Addr) wish {
 	for f := range families {
 		if w.families[f].wanted {
 			w.families[f].own = normalise(w.families[f].own)
-			w.families[f].chains = chains(f, c.Interfaces, len(w.families[f].own) > 0, c.Transparent)
+			w.families[f].interfaces, w.families[f].transparent = c.Interfaces, c.Transparent
 			w.link = c.Interfaces[0]
 		}
 	}
@@ -124,7 +125,7 @@ func (w familyWish) write(b *strings.Builder, f family) {
 			fmt.Fprintf(b, "ipset add %s %s\n", s.name, p)
 		}
 	}
-	for _, c := range w.chains {
+	for _, c := range w.chains(f, w.edge) {
 		for _, r := range c.rules {
 			fmt.Fprintf(b, "%s -t mangle -A %s %s\n", f.command(), c.name, r)
 		}
