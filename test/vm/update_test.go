@@ -4,6 +4,7 @@ package vm
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,7 @@ import (
 )
 
 const (
+	uploadWait  = 5 * time.Minute
 	installWait = 10 * time.Minute // for writing a slot
 	giveUpWait  = 25 * time.Minute // for three starts, and that of the version before
 )
@@ -199,7 +201,7 @@ func newOwner(t *testing.T, m *machine, origin int) *owner {
 	var token struct{ Secret string }
 	b.call(t, http.MethodPost, "/api/v1/tokens", []byte(`{"name": "owner", "role": "admin"}`), &token)
 	b.apply(t, fmt.Sprintf(documentOne, playerPort(t, screen), origin))
-	o := &owner{m: m, client: http.Client{Transport: b.Transport, Timeout: 5 * time.Minute}, token: token.Secret}
+	o := &owner{m: m, client: http.Client{Transport: b.Transport}, token: token.Secret}
 	waitFor(t, m, answerWait, func() (string, bool) { // its first check
 		var s control.Status
 		err := o.call(http.MethodGet, "/api/v1/status", nil, &s)
@@ -210,7 +212,13 @@ func newOwner(t *testing.T, m *machine, origin int) *owner {
 
 // call makes one call; another status than one of the 200s is an error that begins with it and the code.
 func (o *owner) call(method, path string, body io.Reader, answer any) error {
-	request, err := http.NewRequest(method, "https://"+o.m.page+path, body)
+	within := answerWait // QEMU takes connections for a box that is not up yet, and nobody answers
+	if method == http.MethodPut {
+		within = uploadWait
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, "https://"+o.m.page+path, body)
 	if err != nil {
 		return err
 	}
