@@ -181,6 +181,7 @@ func (c *Control) apply(ctx context.Context, candidate store.Candidate, s settin
 	}
 	old, _ := c.wish()
 	if err := c.changeNetwork(ctx, s); err != nil {
+		c.crashes.Begin(used)
 		return Result{}, c.undo(ctx, old, candidate.Base, &NotApplied{err})
 	}
 	err = c.edge.Apply(ctx, p)
