@@ -59,7 +59,7 @@ func (c *seedCmd) seed(out io.Writer) error {
 	return nil
 }
 
-// plant reads the seed of one seedPlace, if there is one, and reports whether control has it.
+// plant reads the seed of one place, if there is one, and reports whether control has it.
 func (c *seedCmd) plant(out io.Writer, p seedPlace) (done bool, err error) {
 	mount := c.mount
 	if mount == nil {
@@ -138,7 +138,7 @@ func openSeed(root *os.Root) (*os.File, error) {
 	return file, nil
 }
 
-// wipe writes zeros over the file where it is, which FAT does in seedPlace, and removes it. What the controller of a stick
+// wipe writes zeros over the file where it is, which FAT does in place, and removes it. What the controller of a stick
 // keeps of blocks that were written before is beyond that.
 func wipe(root *os.Root, size int64) error {
 	file, err := root.OpenFile(seed.FileName, os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)

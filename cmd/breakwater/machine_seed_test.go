@@ -26,7 +26,7 @@ const soundSeed = `{ "schema": 1, "settings": { "schema": 1, "edge": { "interfac
   "services": [ { "name": "everything", "protocols": ["tcp"], "ports": ["1-65535"], "pool": "` + marker + `" } ] },
   "accounts": [ { "name": "anna", "role": "admin", "passwordHash": "$argon2id$v=19$m=19456,t=2,p=1$c2VlZCBmb3IgYSB0ZXN0IQ$3qYmRqZ5G7N1b8m0u3yq7dJgkq7m1Zq1oV0yqv0pC0E" } ] }`
 
-// sticks is the helper with directories in seedPlace of devices: what is mounted is a link to one.
+// sticks is the helper with directories in place of devices: what is mounted is a link to one.
 type sticks struct {
 	seedCmd
 	t   *testing.T
