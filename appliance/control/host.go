@@ -18,6 +18,9 @@ func (c *Control) System() (host.System, bool) {
 	if c.host == nil {
 		return host.System{}, false
 	}
+	if c.updates.on() {
+		return c.updates.System(), true
+	}
 	return host.ReadSystem("/"), true
 }
 

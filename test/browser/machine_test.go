@@ -34,7 +34,7 @@ const machineSet = `{ "schema": 1,
 // appliance runs a site that is a whole machine, with a stand-in for edge that sees its ports.
 func appliance(t testing.TB) (*box, *webtest.Site) {
 	t.Helper()
-	site := webtest.Start(t, webtest.Appliance(t))
+	site, _ := webtest.StartAppliance(t)
 	port := func(name, mac, driver string, speed int, addresses ...string) status.Interface {
 		i := status.Interface{Name: name, MAC: mac, Up: true, Running: speed > 0, Speed: speed, Driver: driver}
 		for _, a := range addresses {
@@ -63,7 +63,7 @@ func TestTheMachine(t *testing.T) {
 	p.see("A fixed address for this box")
 	p.inspect("machine-welcome")
 	site.Apply(t, machineSet)
-	pages := []string{"/system/network", "/system", machinePages + "new?kind=vlan&port=bond0", machinePages + "new?kind=bond", machinePages + "new?kind=port&port=enp3s0",
+	pages := []string{"/system/network", "/system", "/system/update", "/system/power", machinePages + "new?kind=vlan&port=bond0", machinePages + "new?kind=bond", machinePages + "new?kind=port&port=enp3s0",
 		machinePages + "bond0/edit", machinePages + "players/edit", machinePages + "backup/remove"}
 	for _, path := range allPaths(t) {
 		if strings.HasPrefix(path, machinePages) && path != machinePages+"new" {
