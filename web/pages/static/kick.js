@@ -45,6 +45,8 @@ export class Kicks {
     form.elements.reason.value = "";
     form.querySelector("[data-problem]").hidden = true;
     this.dialog.showModal();
+    // By the attribute autofocus the closed dialog would compete for the page's first focus.
+    form.querySelector("button[name=for]").focus();
   }
 
   async ban(event) {
