@@ -82,6 +82,7 @@ func service(s settings.Service, pool int) plan.Service {
 	return plan.Service{
 		Name:      s.Name,
 		Pool:      pool,
+		Path:      plan.Path(s.Path),
 		TCPHeader: plan.TCPHeader(s.TCPHeader),
 		UDPHeader: plan.UDPHeader(s.UDPHeader),
 		TLVs: plan.TLVs{

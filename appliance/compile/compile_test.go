@@ -71,7 +71,7 @@ func describe(p plan.Plan) string {
 		fmt.Fprintf(&b, "route %s %d-%d of %v -> %s\n", r.Protocol, r.FirstPort, r.LastPort, r.Addresses, p.Services[r.Service].Name)
 	}
 	for _, s := range p.Services {
-		fmt.Fprintf(&b, "service %s -> %s\n", s.Name, p.Pools[s.Pool].Name)
+		fmt.Fprintf(&b, "service %s -> %s, path %s\n", s.Name, p.Pools[s.Pool].Name, s.Path)
 		fmt.Fprintf(&b, "  tcp %s, udp %s, tlvs %+v, transparent %t, upstreams %v\n", s.TCPHeader, s.UDPHeader, s.TLVs, s.Transparent, s.Upstreams)
 		fmt.Fprintf(&b, "  timeouts %+v\n  limits %+v\n", s.Timeouts, s.Limits)
 	}

@@ -32,6 +32,7 @@ func randomSettings(r *rand.Rand) settings.Settings {
 
 func randomService(r *rand.Rand, name string, pools int) settings.Service {
 	s := settings.Service{Name: name, Pool: fmt.Sprint("pool-", r.IntN(pools)), Transparent: r.IntN(4) == 0}
+	s.Path = []string{"", "auto", "kernel", "user"}[r.IntN(4)]
 	s.Protocols = [][]string{{"tcp"}, {"udp"}, {"tcp", "udp"}, {"udp", "tcp"}}[r.IntN(4)]
 	for _, p := range []string{"203.0.113.0/32", "203.0.113.2/31", "203.0.113.0/30", "2001:db8::/127", "2001:db8::3/128"} {
 		if r.IntN(3) == 0 {
@@ -129,6 +130,10 @@ func checkPlan(p plan.Plan) error {
 		if s.Pool < 0 || s.Pool >= len(p.Pools) || s.TCPHeader == "" || s.UDPHeader == "" ||
 			min(t.Connect, t.Header, t.Idle, t.HalfClose, t.WriteStall, t.FlowIdle) <= 0 || s.Limits.MaxAmplification < 0 {
 			return fmt.Errorf("service %d: %+v", i, s)
+		}
+		needsBytes := s.TLVs != plan.TLVs{} || len(s.Upstreams) > 0
+		if s.Path != plan.PathAuto && s.Path != plan.PathUser && (s.Path != plan.PathKernel || needsBytes) {
+			return fmt.Errorf("service %d, which needs a look at bytes %t, has the path %q", i, needsBytes, s.Path)
 		}
 	}
 	for i, pool := range p.Pools {

@@ -55,6 +55,7 @@ type Route struct {
 type Service struct {
 	Name string `json:"name"`
 	Pool int    `json:"pool"` // index into Plan.Pools
+	Path Path   `json:"path"`
 
 	TCPHeader   TCPHeader `json:"tcpHeader"`
 	UDPHeader   UDPHeader `json:"udpHeader"`
@@ -68,6 +69,17 @@ type Service struct {
 	Timeouts Timeouts      `json:"timeouts"`
 	Limits   ServiceLimits `json:"limits"`
 }
+
+// Path is the engine that carries a service. Both give the origin the same bytes. Auto takes the kernel path whenever
+// nothing needs a look at the bytes. An empty path means auto: plans that older versions of control made have none.
+type Path string
+
+// The paths.
+const (
+	PathAuto   Path = "auto"
+	PathKernel Path = "kernel"
+	PathUser   Path = "user"
+)
 
 // TCPHeader is the PROXY header that a TCP session begins with on the origin side.
 type TCPHeader string

@@ -19,6 +19,8 @@ func TestDiff(t *testing.T) {
 		{"word", `"tcpHeader": "v2"`, `"tcpHeader": "v1"`, []Change{{"services[everything].tcpHeader", "v2", "v1"}}},
 		{"left out", `"tcpHeader": "v2", `, ``, []Change{{"services[everything].tcpHeader", "v2", ""}}},
 		{"switched on", `"tcpHeader": "v2"`, `"tcpHeader": "v2", "transparent": true`, []Change{{"services[everything].transparent", "", "true"}}},
+		{"path chosen", `"tcpHeader": "v2"`, `"path": "kernel", "tcpHeader": "v2"`, []Change{{"services[everything].path", "", "kernel"}}},
+		{"path spelled out", `"tcpHeader": "v2"`, `"path": "auto", "tcpHeader": "v2"`, []Change{{"services[everything].path", "", "auto"}}},
 		{"within", `"tcpHeader": "v2"`, `"tcpHeader": "v2", "timeouts": { "idle": "60m" }`, []Change{{"services[everything].timeouts.idle", "", "1h"}}},
 		{"servers", `"schema": 1`, `"schema": 1, "dns": { "servers": ["192.0.2.53:53"] }`, []Change{{"dns.servers", "", "192.0.2.53"}}},
 		{"page opened under a name", `"schema": 1`, `"schema": 1, "management": { "names": ["Box.Example.ORG"], "acme": { "email": "a@example.org" } }`,

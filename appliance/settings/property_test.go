@@ -62,7 +62,7 @@ func fill(r *rand.Rand, v reflect.Value) {
 			fill(r, v.Index(i))
 		}
 	case reflect.String:
-		v.SetString([]string{"", "tcp", "games", "none", "<é\u2028\"&", fmt.Sprint(r.Uint32())}[r.IntN(6)])
+		v.SetString([]string{"", "tcp", "games", "none", "kernel", "<é\u2028\"&", fmt.Sprint(r.Uint32())}[r.IntN(7)])
 	case reflect.Int:
 		v.SetInt(int64(r.IntN(2000) - 1000))
 	case reflect.Bool:

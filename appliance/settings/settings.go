@@ -135,7 +135,7 @@ type Service struct {
 	Addresses   []Prefix      `json:"addresses,omitempty"` // within the edge addresses; default: all of them
 	Ports       []Ports       `json:"ports"`
 	Pool        string        `json:"pool"`
-	Path        string        `json:"path,omitempty"`        // auto (default), user
+	Path        string        `json:"path,omitempty"`        // auto (default), kernel (needs neither headerTlvs nor upstreams), user
 	TCPHeader   string        `json:"tcpHeader,omitempty"`   // none (default), v1, v2
 	UDPHeader   string        `json:"udpHeader,omitempty"`   // none (default), v2-each, v2-first, spp
 	HeaderTLVs  []string      `json:"headerTlvs,omitempty"`  // unique-id, authority, crc32c

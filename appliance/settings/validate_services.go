@@ -36,7 +36,7 @@ func (v *validator) service(at path, s Service, pools map[string]int) {
 	v.wordList(at.field("protocols"), s.Protocols, "tcp", "udp")
 	v.serviceAddresses(at.field("addresses"), s)
 	v.servicePorts(at, s, pools)
-	v.oneOf(at.field("path"), s.Path, "auto", "user")
+	v.enginePath(at.field("path"), s)
 	v.headers(at, s)
 	v.upstreams(at.field("upstreams"), s)
 	v.timeouts(at.field("timeouts"), s.Timeouts)
@@ -103,6 +103,20 @@ func (v *validator) headers(at path, s Service) {
 	version2 := s.TCPHeader == "v2" || s.UDPHeader == "v2-each" || s.UDPHeader == "v2-first"
 	if len(s.HeaderTLVs) > 0 && !version2 {
 		v.add(at.field("headerTlvs"), "is given, but only PROXY v2 carries these; set tcpHeader to v2 or udpHeader to v2-each or v2-first, or leave them out")
+	}
+}
+
+// enginePath reports what only the user path can do. With auto nothing is wrong: such a service takes the user path.
+func (v *validator) enginePath(at path, s Service) {
+	v.oneOf(at, s.Path, "auto", "kernel", "user")
+	if s.Path != "kernel" {
+		return
+	}
+	if len(s.HeaderTLVs) > 0 {
+		v.add(at, "\"kernel\" cannot write headerTlvs into the header, which only the user path does; choose auto or user, or leave headerTlvs out")
+	}
+	if len(s.Upstreams) > 0 {
+		v.add(at, "\"kernel\" cannot read the PROXY header of upstreams, which only the user path does; choose auto or user, or leave upstreams out")
 	}
 }
 

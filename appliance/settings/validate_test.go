@@ -25,6 +25,8 @@ func TestValidate(t *testing.T) {
 
 		noPageName  = ` is not a DNS name; one is letters, digits and hyphens between dots (other scripts in their xn-- form), like "box.example.org"`
 		noDirectory = ` is not the URL of an ACME directory; it begins with https:// and has no password in it, like "https://acme-v02.api.letsencrypt.org/directory"`
+		noTLVs      = `services[0].path: "kernel" cannot write headerTlvs into the header, which only the user path does; choose auto or user, or leave headerTlvs out`
+		noUpstreams = `services[0].path: "kernel" cannot read the PROXY header of upstreams, which only the user path does; choose auto or user, or leave upstreams out`
 	)
 	// twice are the problems of n names after the first one that are the same.
 	twice := func(n int) []string {
@@ -148,7 +150,15 @@ func TestValidate(t *testing.T) {
 		{"address not of the edge", services, services + `, "addresses": ["203.0.113.0/24"]`, []string{`services[0].addresses[0]: "203.0.113.0/24" is not within the edge addresses; add it there first, or leave addresses out to take all of them`}},
 		{"pool missing", `"pool": "games"`, `"pool": ""`, []string{"services[0].pool: is missing; write the name of a pool"}},
 		{"pool unknown", `"pool": "games"`, `"pool": "game"`, []string{`services[0].pool: there is no pool "game"; write the name of one of the pools, or add it`}},
-		{"path", headers, headers + `, "path": "kernel"`, []string{`services[0].path: "kernel" is not known here; write one of auto, user`}},
+		{"path", headers, headers + `, "path": "fast"`, []string{`services[0].path: "fast" is not known here; write one of auto, kernel, user`}},
+		{"kernel path with PROXY v2", headers, `"tcpHeader": "v2", "path": "kernel"`, nil},
+		{"kernel path with PROXY v1", headers, `"tcpHeader": "v1", "path": "kernel"`, nil},
+		{"kernel path without a header", headers, `"tcpHeader": "none", "path": "kernel"`, nil},
+		{"kernel path with transparent", headers, headers + `, "transparent": true, "path": "kernel"`, nil},
+		{"kernel path with upstreams", headers, headers + `, "upstreams": ["192.0.2.0/24"], "path": "kernel"`, []string{noUpstreams}},
+		{"kernel path with TLVs", headers, headers + `, "headerTlvs": ["crc32c"], "path": "kernel"`, []string{noTLVs}},
+		{"kernel path with both", headers, headers + `, "headerTlvs": ["crc32c"], "upstreams": ["192.0.2.0/24"], "path": "kernel"`, []string{noTLVs, noUpstreams}},
+		{"automatic path with both", headers, headers + `, "headerTlvs": ["crc32c"], "upstreams": ["192.0.2.0/24"], "path": "auto"`, nil},
 		{"TCP header", headers, `"tcpHeader": "v3"`, []string{`services[0].tcpHeader: "v3" is not known here; write one of none, v1, v2`}},
 		{"UDP header", headers, `"udpHeader": "v2"`, []string{`services[0].udpHeader: "v2" is not known here; write one of none, v2-each, v2-first, spp`}},
 		{"TCP header without TCP", services, `"protocols": ["udp"]`, []string{`services[0].tcpHeader: "v2" is given, but the service has no tcp; add tcp to its protocols or leave the header out`}},
