@@ -386,7 +386,7 @@ func (w *worker) sweepFlows() {
 // flowRecord is the flow as status tells it.
 func (w *worker) flowRecord(f *flow) status.Session {
 	return status.Session{
-		ID: f.id, Protocol: plan.UDP, Service: f.service.Name, Client: f.client, Edge: f.edge,
+		ID: f.id, Protocol: plan.UDP, Path: plan.PathUser, Service: f.service.Name, Client: f.client, Edge: f.edge,
 		Origin: f.target.Origin.Name(), OriginAddress: f.target.Addr, Started: w.wallTime(f.started), State: "open",
 		Idle:          time.Duration(w.now - f.active).Seconds(),
 		BytesToOrigin: f.toOrigin, BytesToClient: f.toClient,

@@ -264,7 +264,7 @@ func (s *session) stalledSince() int64 {
 // record is the session as status tells it.
 func (s *session) record() status.Session {
 	r := status.Session{
-		ID: s.id, Protocol: plan.TCP, Service: s.service.Name, Client: s.client, Edge: s.edge,
+		ID: s.id, Protocol: plan.TCP, Path: plan.PathUser, Service: s.service.Name, Client: s.client, Edge: s.edge,
 		OriginAddress: s.target.Addr, Started: s.worker.wallTime(s.started), State: s.stateText(),
 		Idle:          time.Duration(s.worker.now - s.active).Seconds(),
 		BytesToOrigin: s.toOrigin, BytesToClient: s.toClient,

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
 
@@ -222,7 +223,7 @@ func (w *worker) refuse(record status.Session, reason status.Reason) {
 	if !w.engine.events.wanted() {
 		return
 	}
-	record.ID = w.newID()
+	record.ID, record.Path = w.newID(), plan.PathUser
 	record.Started = time.Now()
 	w.publish(status.Connect, record, 0)
 	w.publish(status.Disconnect, record, reason)

@@ -89,6 +89,7 @@ type EventCounters struct {
 type Session struct {
 	ID            ID             `json:"id"`
 	Protocol      plan.Protocol  `json:"protocol"`
+	Path          plan.Path      `json:"path"` // the engine that carries it: kernel or user
 	Service       string         `json:"service"`
 	Client        netip.AddrPort `json:"client"`        // the player
 	Peer          netip.AddrPort `json:"peer,omitzero"` // the load balancer in front, when there is one

@@ -197,7 +197,7 @@ func TestStatusAndSessions(t *testing.T) {
 		Services: []status.Service{{Name: "everything", Sessions: 3, BytesToClient: 5 << 20}},
 		Pools:    []status.Pool{{Name: "one", Origins: []status.Origin{{Name: "one-1", Address: "10.0.0.20", State: plan.Drain, Why: "con\x1b[31mnect"}}}},
 		Reasons:  []status.ReasonCounter{{Reason: status.OriginRefused, Code: 521, Protocol: plan.TCP, Count: 4}},
-	}, status.Session{ID: 0xabc, Protocol: plan.UDP, Service: "everything", State: "open", Idle: 90})
+	}, status.Session{ID: 0xabc, Protocol: plan.UDP, Path: plan.PathUser, Service: "everything", State: "open", Idle: 90})
 	out := expect(t, 0, "up for 1d02h", "", "status")
 	for _, want := range []string{"5.0 MiB", "down, drain", "origin-refused", "con [31mnect"} {
 		if !strings.Contains(out, want) {
@@ -208,7 +208,9 @@ func TestStatusAndSessions(t *testing.T) {
 	if err := json.Unmarshal([]byte(expect(t, 0, "", "", "status", "--json")), &s); err != nil || s.Revision != 1 {
 		t.Errorf("status --json has revision %d, %v", s.Revision, err)
 	}
-	expect(t, 0, "1m30s", "", "sessions", "--limit", "5")
+	if table := expect(t, 0, "1m30s", "", "sessions", "--limit", "5"); !strings.Contains(table, "PROTOCOL  PATH  SERVICE") || !strings.Contains(table, "udp       user  everything") {
+		t.Errorf("the sessions are printed without their path:\n%s", table)
+	}
 	var list []status.Session
 	if err := json.Unmarshal([]byte(expect(t, 0, "", "", "sessions", "--json")), &list); err != nil || len(list) != 1 {
 		t.Errorf("sessions --json has %v, %v", list, err)

@@ -41,9 +41,9 @@ func (c *sessionsCmd) Run(ctx context.Context, e *env) error {
 	if c.JSON {
 		return json.NewEncoder(e.stdout).Encode(list.Sessions)
 	}
-	t := newTable("ID", "PROTOCOL", "SERVICE", "CLIENT", "EDGE", "ORIGIN", "STATE", "AGE", "IDLE", "TO ORIGIN", "TO CLIENT")
+	t := newTable("ID", "PROTOCOL", "PATH", "SERVICE", "CLIENT", "EDGE", "ORIGIN", "STATE", "AGE", "IDLE", "TO ORIGIN", "TO CLIENT")
 	for _, s := range list.Sessions {
-		t.row(s.ID.String(), string(s.Protocol), s.Service, s.Client.String(), s.Edge.String(), s.Origin+" "+addressOf(s.OriginAddress), s.State,
+		t.row(s.ID.String(), string(s.Protocol), string(s.Path), s.Service, s.Client.String(), s.Edge.String(), s.Origin+" "+addressOf(s.OriginAddress), s.State,
 			since(s.Started), duration(time.Duration(s.Idle*float64(time.Second))), size(s.BytesToOrigin), size(s.BytesToClient))
 	}
 	return t.print(e.stdout)

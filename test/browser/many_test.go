@@ -79,7 +79,7 @@ func freeAddress(t testing.TB) string {
 // session is the n-th of many.
 func session(n int) status.Session {
 	return status.Session{
-		ID: status.ID(n + 1), Protocol: plan.TCP, Service: "everything", Origin: "games-1", State: "open", Idle: float64(n % 600),
+		ID: status.ID(n + 1), Protocol: plan.TCP, Path: plan.PathUser, Service: "everything", Origin: "games-1", State: "open", Idle: float64(n % 600),
 		Client:        netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, byte(n >> 8), byte(n)}), 40000),
 		Edge:          netip.MustParseAddrPort("203.0.113.10:25565"),
 		OriginAddress: netip.MustParseAddrPort("10.0.0.20:25565"),

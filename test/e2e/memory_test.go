@@ -79,7 +79,7 @@ func TestMemoryOfControl(t *testing.T) {
 	list := make([]status.Session, 50_000)
 	for i := range list {
 		list[i] = status.Session{
-			ID: status.ID(i + 1), Protocol: plan.TCP, Service: "games", State: "open", Origin: "games-1",
+			ID: status.ID(i + 1), Protocol: plan.TCP, Path: plan.PathUser, Service: "games", State: "open", Origin: "games-1",
 			Client: netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}), 1000), Edge: families[0].at(25565),
 			OriginAddress: netip.AddrPortFrom(families[0].origin, 25565), Started: time.Now(), BytesToOrigin: uint64(i), BytesToClient: uint64(i * 7 % 1009),
 		}

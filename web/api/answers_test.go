@@ -32,7 +32,7 @@ func full() status.Edge {
 }
 
 func session(id status.ID) status.Session {
-	return status.Session{ID: id, Protocol: plan.TCP, Service: "everything", Client: netip.MustParseAddrPort("198.51.100.7:4000"),
+	return status.Session{ID: id, Protocol: plan.TCP, Path: plan.PathUser, Service: "everything", Client: netip.MustParseAddrPort("198.51.100.7:4000"),
 		Edge: netip.MustParseAddrPort("203.0.113.10:25565"), Origin: "games-1", OriginAddress: netip.MustParseAddrPort("10.0.0.20:25565"), Started: time.Unix(1e9, 0), State: "open"}
 }
 

@@ -27,7 +27,7 @@ func connected(n int) []status.Session {
 			client = netip.MustParseAddr(fmt.Sprintf("2001:db8:1::%x", i))
 		}
 		list[i] = status.Session{
-			ID: status.ID(i + 1), Protocol: protocol, Service: "everything", Client: netip.AddrPortFrom(client, uint16(10000+i%50000)),
+			ID: status.ID(i + 1), Protocol: protocol, Path: plan.PathUser, Service: "everything", Client: netip.AddrPortFrom(client, uint16(10000+i%50000)),
 			Edge: netip.MustParseAddrPort("203.0.113.10:25565"), Origin: "games-1", OriginAddress: netip.MustParseAddrPort("10.0.0.20:25565"),
 			Started: time.Now().Add(time.Duration(i-n) * time.Second), Idle: float64(i % 60), BytesToOrigin: uint64(i) * 1000, BytesToClient: uint64(i) * 9000, State: "open",
 		}
