@@ -41,7 +41,7 @@ func TestConnections(t *testing.T) {
 	b.Get("/connections").Want(t, 200, "Nobody is connected")
 	site.Apply(t, webtest.Document)
 	site.Edge.Observe(status.Edge{}, connected(120)...)
-	page := b.Get("/connections").Want(t, 200, "120 sessions and flows", "198.18.0.118:10118", "1 to 50 of 120", `rel="next"`, "Kick")
+	page := b.Get("/connections").Want(t, 200, "120 sessions and flows", "198.18.0.118:10118", "1 to 50 of 120", `title="carried by the user path"`, `rel="next"`, "Kick")
 	if strings.Contains(page.Body, "198.18.0.50:") {
 		t.Error("the first page has the 70th row")
 	}

@@ -95,6 +95,36 @@ func TestAServiceFromTheFormToThePlan(t *testing.T) {
 	anna.Get("/origins/games/remove").Want(t, http.StatusConflict, "everything")
 }
 
+// TestThePathOfAService chooses the kernel path, which is refused beside what only the user path does, and takes it back.
+func TestThePathOfAService(t *testing.T) {
+	site := webtest.Start(t)
+	anna := site.Browser(t, "anna", access.Admin)
+	site.Apply(t, webtest.Document)
+	const path = "/services/everything/edit"
+	values := shownForm(t, anna.Get(path).Want(t, http.StatusOK, "kernel path only", "user path only"), path)
+	if got := values.Get("path"); got != "auto" {
+		t.Errorf("the form begins with the path %q, want auto", got)
+	}
+	values.Set("path", "kernel")
+	values.Set("upstreams", "198.51.100.0/24")
+	page := anna.Post(path, values).Want(t, http.StatusUnprocessableEntity, `id="p-path"`, "cannot read the PROXY header of upstreams")
+	values = shownForm(t, page, path)
+	if got := values.Get("path"); got != "kernel" {
+		t.Errorf("the refused form has the path %q, want kernel", got)
+	}
+	values.Set("upstreams", "")
+	apply(t, anna, anna.Post(path, values).Want(t, http.StatusOK, "kernel"), "/services?done=applied")
+	if got := site.Edge.Plan().Services[0].Path; got != plan.PathKernel {
+		t.Errorf("the plan has the path %q, want kernel", got)
+	}
+	values = shownForm(t, anna.Get(path), path)
+	values.Set("path", "auto")
+	apply(t, anna, anna.Post(path, values), "/services?done=applied")
+	if got := site.Edge.Plan().Services[0].Path; got != plan.PathAuto {
+		t.Errorf("the plan has the path %q, want auto", got)
+	}
+}
+
 func TestABadServiceIsRefusedAtItsFields(t *testing.T) {
 	site := webtest.Start(t)
 	anna := site.Browser(t, "anna", access.Admin)

@@ -243,6 +243,7 @@ class Table {
       if (cell.matches(".whole")) cell.title = text;
     }
     row.querySelector("[data-cell=origin]").parentElement.title = s.originAddress ?? "";
+    row.querySelector("[data-cell=protocol]").title = this.root.getAttribute(`data-path-${s.path}`) ?? "";
     const form = row.querySelector("form");
     if (!form) return;
     form.action = `/connections/${s.id}/kick`;
