@@ -94,6 +94,7 @@ func TestManyRows(t *testing.T) {
 	for n := range sessions {
 		sessions[n] = session(n)
 	}
+	sessions[rows-1].Path = plan.PathKernel
 	edge.Observe(status.Edge{Started: time.Now()}, sessions...)
 	b, pid := standIn(t, edge)
 	must(t, b.put(webtest.Document))
@@ -106,6 +107,10 @@ func TestManyRows(t *testing.T) {
 	p.keys(t, kb.End)
 	p.see(sessions[rows-1].Client.String())
 	t.Logf("the last of %d rows was there %.2f s after the End key", rows, time.Since(began).Seconds())
+	const pathOfLast = `[...document.querySelectorAll('tr')].find(r => r.textContent.includes(%q)).querySelector('[data-cell=protocol]').title`
+	if got := ask[string](p, fmt.Sprintf(pathOfLast, sessions[rows-1].Client)); got != "carried by the kernel path" {
+		t.Errorf("the last row is %q, want carried by the kernel path", got)
+	}
 	for range 40 { // through the middle bottom to top
 		p.scroll(t, -25_000)
 	}
