@@ -29,6 +29,11 @@ func (e *Edge) SetBans(list []plan.Ban) {
 	e.bans.mu.Lock()
 	defer e.bans.mu.Unlock()
 	e.engine.SetBans(list)
+	if e.path != nil {
+		if err := e.path.SetBans(list); err != nil {
+			e.options.Log.Error("bans of the kernel path", "err", err)
+		}
+	}
 	e.bans.print = plan.BansFingerprint(list)
 	e.conditions.Clear("bans-not-restored", "")
 	if err := e.keep(BansFile, list); err != nil {

@@ -22,6 +22,7 @@ import (
 
 	"breakwater/appliance/crash"
 	"breakwater/appliance/health"
+	"breakwater/appliance/kernel"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/origin"
 	"breakwater/appliance/plan"
@@ -37,6 +38,7 @@ type Options struct {
 	Drain   time.Duration // how long sessions may go on after the end was asked for
 	Version string
 	Build   string // tells this program from every other version of it
+	Pins    string // directory of the kernel path's maps, in a file system of type bpf; empty: no kernel path
 	Log     *slog.Logger
 	Ready   func() error // called when plans are taken
 	// Records are the last ones of Log; nil: none are kept.
@@ -60,6 +62,7 @@ type Edge struct {
 	conditions health.Set
 	pools      *origin.Set
 	engine     *proxy.Engine
+	path       *kernel.Path // nil: this kernel cannot, and a condition says why
 	steering   *steering.Steering
 	bans       bans
 	routers    routers
@@ -91,6 +94,9 @@ func Run(ctx context.Context, o Options) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return e.pools.Run(engineCtx) })
 	group.Go(func() error { return e.engine.Run(engineCtx) })
+	if e.path != nil {
+		group.Go(func() error { return e.path.Run(engineCtx) })
+	}
 	e.restoreBans()
 	e.restore()
 	group.Go(func() error { return e.serve(ctx, listener) })
@@ -124,6 +130,7 @@ func open(o Options) (*Edge, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the transparent listeners: %w", err)
 	}
+	e.openPath()
 	return e, nil
 }
 
@@ -186,6 +193,7 @@ func (e *Edge) apply(p *plan.Plan) error {
 	if err := e.engine.Apply(p); err != nil {
 		return err
 	}
+	e.applyPath(p)
 	return e.steering.Apply(p.Steering)
 }
 
@@ -256,6 +264,7 @@ func (e *Edge) Status() status.Edge {
 	}
 	e.mu.Unlock()
 	e.engine.Status(&s)
+	e.addPath(&s)
 	s.Bans = e.bansPrint()
 	s.Pools = e.pools.Status()
 	e.observeNetwork(&s)

@@ -17,6 +17,12 @@ func (e *Edge) getSessions(w http.ResponseWriter, r *http.Request) {
 	}
 	list := window.New(query)
 	e.engine.Sessions(list.Add)
+	if e.path != nil {
+		if err := e.path.Sessions(list.Add); err != nil {
+			refuse(w, http.StatusInternalServerError, "The sessions of the kernel path cannot be listed", err)
+			return
+		}
+	}
 	answer(w, list.List())
 }
 
@@ -26,7 +32,15 @@ func (e *Edge) killSession(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "This is not a session id", err)
 		return
 	}
-	if !e.engine.Kill(id) {
+	found := e.engine.Kill(id)
+	if !found && e.path != nil {
+		var err error
+		if found, err = e.path.Kill(id); err != nil {
+			refuse(w, http.StatusInternalServerError, "The session cannot be ended", err)
+			return
+		}
+	}
+	if !found {
 		refuse(w, http.StatusNotFound, "There is no such session", fmt.Errorf("session %s has ended or never was", id))
 		return
 	}

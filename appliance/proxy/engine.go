@@ -297,3 +297,15 @@ func (w *worker) kill(id status.ID) bool {
 // Events gives every event from now on, and a function that ends it. A reader that is too slow loses events; the
 // losses are counted in status.
 func (e *Engine) Events() (<-chan status.Event, func()) { return e.events.subscribe() }
+
+// EventsWanted tells whether anybody reads events.
+func (e *Engine) EventsWanted() bool { return e.events.wanted() }
+
+// Publish gives readers of events one of the other engine. reason counts for an end only.
+func (e *Engine) Publish(kind status.EventType, record status.Session, reason status.Reason) {
+	event := status.Event{Time: time.Now(), Type: kind, Session: record}
+	if kind == status.Disconnect {
+		event.Reason, event.Code = &reason, reason.Code()
+	}
+	e.events.publish(event)
+}

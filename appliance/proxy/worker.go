@@ -230,11 +230,7 @@ func (w *worker) refuse(record status.Session, reason status.Reason) {
 }
 
 func (w *worker) publish(kind status.EventType, record status.Session, reason status.Reason) {
-	event := status.Event{Time: time.Now(), Type: kind, Session: record}
-	if kind == status.Disconnect {
-		event.Reason, event.Code = &reason, reason.Code()
-	}
-	w.engine.events.publish(event)
+	w.engine.Publish(kind, record, reason)
 }
 
 // wallTime turns a time of the worker's clock into the time of day.

@@ -45,6 +45,10 @@ const (
 	Congested
 	OutOfFiles
 	Internal
+	Fragment
+	Malformed
+	OutOfWindow
+	HopLimit
 	ReasonCount // how many there are; not a reason
 )
 
@@ -92,6 +96,10 @@ var reasons = [ReasonCount]struct {
 	Congested:          {"congested", 644},
 	OutOfFiles:         {"out-of-files", 650},
 	Internal:           {"internal", 500},
+	Fragment:           {"fragment", 645},
+	Malformed:          {"malformed", 646},
+	OutOfWindow:        {"out-of-window", 647},
+	HopLimit:           {"hop-limit", 648},
 }
 
 // String is the fixed text of r.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"breakwater/appliance/edge"
+	"breakwater/appliance/kernel"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/steering"
 )
@@ -19,6 +20,7 @@ import (
 type edgeCmd struct {
 	Socket string        `help:"Socket to listen on for control." default:"/run/breakwater/edge.sock" type:"path" placeholder:"PATH"`
 	State  string        `help:"Directory of the plan in force." default:"/var/lib/breakwater/edge" type:"path" placeholder:"DIR"`
+	Pins   string        `help:"Directory of the kernel path's maps, in a file system of type bpf. Empty: the user path carries everything." default:"/sys/fs/bpf/breakwater" placeholder:"DIR"`
 	Drain  time.Duration `help:"How long sessions may go on after the end was asked for." default:"0s" placeholder:"TIME"`
 	Clear  bool          `help:"Remove everything of Breakwater from the kernel, and end."`
 }
@@ -39,7 +41,7 @@ func (c *edgeCmd) Run(ctx context.Context, e *env) error {
 	log := slog.New(ring)
 	return edge.Run(ctx, edge.Options{
 		Socket: c.Socket, State: c.State, Drain: c.Drain, Version: version(), Build: build(),
-		Log: log, Records: ring.Records,
+		Pins: c.Pins, Log: log, Records: ring.Records,
 		Ready: func() error {
 			if err := notify("READY=1"); err != nil {
 				return err
@@ -61,5 +63,5 @@ func (c *edgeCmd) clear() error {
 			return fmt.Errorf("forget the plan: %w", err)
 		}
 	}
-	return steering.Clear()
+	return errors.Join(steering.Clear(), kernel.Clear(c.Pins))
 }

@@ -23,7 +23,7 @@ func breakwaterEdge(core int, binary string) func(*target) (*process, error) {
 		if err := os.RemoveAll(socket); err != nil {
 			return nil, fmt.Errorf("remove the old socket: %w", err)
 		}
-		p, err := startIn(edgeNS, core, binary, "edge", "--socket", socket, "--state", filepath.Join(workDir, "edge"))
+		p, err := startIn(edgeNS, core, binary, "edge", "--socket", socket, "--state", filepath.Join(workDir, "edge"), "--pins", "")
 		if err != nil {
 			return nil, err
 		}

@@ -34,6 +34,7 @@ const (
 	labDir      = runDir + "/lab"
 	lockFile    = runDir + "/lab.lock"
 	defaultFile = runDir + "/lab.json"
+	pinsDir     = "/sys/fs/bpf/breakwater-lab" // of the kernel path
 )
 
 // Config says what lab to run. Executable and Listen are required.
@@ -116,7 +117,7 @@ func serve(ctx context.Context, c Config, doc document, net *network) error {
 	family := newFamily(ctx, c)
 	defer family.stop()
 
-	family.start(process{name: "edge", netns: net.edge, args: []string{"edge", "--socket", edgeSocket, "--state", filepath.Join(labDir, "edge")}})
+	family.start(process{name: "edge", netns: net.edge, args: []string{"edge", "--socket", edgeSocket, "--state", filepath.Join(labDir, "edge"), "--pins", pinsDir}})
 	if !c.NoOrigin {
 		family.start(process{name: "origin", netns: net.origin, args: originArgs(doc)})
 	}

@@ -273,7 +273,7 @@ func writeAt(f *os.File, text string) error {
 
 // removeAll removes whatever a lab makes, from any state. With a namespace go its interfaces, rules and routes.
 func removeAll() error {
-	errs := []error{os.RemoveAll(labDir), os.RemoveAll(defaultFile)}
+	errs := []error{os.RemoveAll(labDir), os.RemoveAll(defaultFile), os.RemoveAll(pinsDir)}
 	for _, name := range []string{Client, Edge, Origin} {
 		path := filepath.Join(netnsDir, name)
 		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) {

@@ -1,0 +1,64 @@
+package edge
+
+import (
+	"errors"
+	"net/netip"
+
+	"breakwater/appliance/health"
+	"breakwater/appliance/kernel"
+	"breakwater/appliance/plan"
+	"breakwater/appliance/status"
+	"breakwater/appliance/steering"
+)
+
+// openPath loads the kernel path. Where it cannot be, the user path carries everything.
+func (e *Edge) openPath() {
+	if e.options.Pins == "" {
+		return
+	}
+	path, err := kernel.Open(kernel.Options{
+		Dir: e.options.Pins, Pools: e.pools, Log: e.options.Log, Wanted: e.engine.EventsWanted, Publish: e.engine.Publish,
+		Route: func(to netip.Addr) (kernel.Route, error) {
+			way, err := steering.RouteTo(to)
+			return kernel.Route(way), err
+		},
+	})
+	if err != nil {
+		e.options.Log.Error("no kernel path", "err", err)
+		e.pathFails(err)
+		return
+	}
+	e.path = path
+}
+
+// applyPath gives the kernel path its tables. A plan is not refused because of it: the user path can carry all of it.
+func (e *Edge) applyPath(p *plan.Plan) {
+	if e.path == nil {
+		return
+	}
+	if err := e.path.Apply(p); err != nil {
+		e.options.Log.Error("the kernel path does not take the plan", "err", errors.Join(err, e.path.Drain()))
+		e.pathFails(err)
+		return
+	}
+	e.conditions.Clear(noKernelPath, "")
+}
+
+const noKernelPath = "no-kernel-path"
+
+func (e *Edge) pathFails(err error) {
+	e.conditions.Raise(health.Condition{
+		Code: noKernelPath, Severity: health.Warning, Title: "New clients are carried by the user path only",
+		Detail: "The kernel path is not available: " + err.Error() + ". Everything works, with more load on the processor.",
+	})
+}
+
+// addPath adds what the kernel path knows.
+func (e *Edge) addPath(s *status.Edge) {
+	if e.path == nil {
+		return
+	}
+	if err := e.path.Status(s); err != nil {
+		e.options.Log.Error("status of the kernel path", "err", err)
+	}
+}

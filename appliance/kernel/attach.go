@@ -1,0 +1,129 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"breakwater/appliance/plan"
+)
+
+// attach brings the program to the edge interfaces and to those that lead to origins, and takes it from others once no session
+// can use them any more: a link without packets costs nothing, so they stay.
+func (k *Path) attach(p *plan.Plan, t tables) error {
+	first, last, err := sourcePorts()
+	if err != nil {
+		return err
+	}
+	if err := k.configure(func(c *bpfConfiguration) {
+		c.FirstPort, c.LastPort = uint32(first), uint32(last)
+		c.MaxSessions, c.MaxFlows = most(p.Limits.MaxSessions), most(p.Limits.MaxFlows)
+		c.MaxFlowsPerSource, c.NewFlows = limit(p.Limits.MaxFlowsPerSource), limit(p.Limits.NewFlowsPerSec)
+	}); err != nil {
+		return err
+	}
+	entries := make(map[uint32]bpfInterface)
+	var failed []error
+	for _, name := range p.Steering.Interfaces {
+		i, err := net.InterfaceByName(name)
+		if err != nil {
+			continue // steering says so
+		}
+		entries[uint32(i.Index)] = bpfInterface{Edge: 1, Reply: uint32(i.Index), Mtu: uint32(i.MTU)} //nolint:gosec // an index, a size
+	}
+	for _, index := range t.interfaces {
+		i, err := net.InterfaceByIndex(index)
+		if err != nil || i.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		if _, known := entries[uint32(index)]; !known { //nolint:gosec // an index
+			entries[uint32(index)] = bpfInterface{Mtu: uint32(i.MTU)} //nolint:gosec // an index, a size
+		}
+	}
+	for index, entry := range entries {
+		if err := k.objects.Interfaces.Put(index, entry); err != nil {
+			failed = append(failed, fmt.Errorf("enter interface %d: %w", index, err))
+		}
+		old := k.links[int(index)]
+		if old != nil && attached(old.link, int(index)) {
+			continue
+		}
+		if old != nil {
+			failed = append(failed, old.detach())
+		}
+		failed = append(failed, k.attachTo(int(index)))
+	}
+	failed = append(failed, k.closeOthers(entries))
+	return errors.Join(failed...)
+}
+
+// closeOthers lets no new clients in by interfaces that are not the edge's any more.
+func (k *Path) closeOthers(wanted map[uint32]bpfInterface) error {
+	var index uint32
+	var entry bpfInterface
+	var others []uint32
+	all := k.objects.Interfaces.Iterate()
+	for all.Next(&index, &entry) {
+		if _, known := wanted[index]; !known && entry.Edge != 0 {
+			others = append(others, index)
+		}
+	}
+	if err := all.Err(); err != nil {
+		return fmt.Errorf("list the interfaces of the kernel path: %w", err)
+	}
+	for _, index := range others {
+		if err := k.objects.Interfaces.Put(index, bpfInterface{}); err != nil {
+			return fmt.Errorf("close interface %d: %w", index, err)
+		}
+	}
+	return nil
+}
+
+// most writes the limit of the box: none is as many as there are slots.
+func most(n int) uint32 {
+	if n <= 0 {
+		return 1 << 31
+	}
+	return limit(n)
+}
+
+// minSourcePorts are as many as are worth the while.
+const minSourcePorts = 1024
+
+// sourcePorts are the ports below those that sockets of this box take by themselves (ip_local_port_range): so a packet of an
+// origin can only ever be for one of both.
+func sourcePorts() (first, last uint16, err error) {
+	text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return 0, 0, fmt.Errorf("read which ports sockets take: %w", err)
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) != 2 {
+		return 0, 0, fmt.Errorf("read which ports sockets take: %q is no range", text)
+	}
+	low, err := strconv.ParseUint(fields[0], 10, 16)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read which ports sockets take: %w", err)
+	}
+	const lowest = 1024
+	if low < lowest+minSourcePorts {
+		return 0, 0, fmt.Errorf("sockets take ports from %d on (net.ipv4.ip_local_port_range), so too few are left for the kernel path", low)
+	}
+	return lowest, uint16(low - 1), nil
+}
+
+// attachedTo are the interfaces with the program, for tests and status.
+func (k *Path) attachedTo() []int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	list := make([]int, 0, len(k.links))
+	for index := range k.links {
+		list = append(list, index)
+	}
+	slices.Sort(list)
+	return list
+}

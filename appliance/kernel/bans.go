@@ -1,0 +1,67 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"breakwater/appliance/plan"
+	"breakwater/appliance/status"
+)
+
+// SetBans makes list the bans in force, and ends the sessions and flows of the banned. A client that is banned is left to the
+// user path, which turns it away; so a ban that is over, and that control has not taken off the list yet, is its to see.
+func (k *Path) SetBans(list []plan.Ban) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	wanted := make(map[netip.Prefix]bool, len(list))
+	var failed error
+	for _, b := range list {
+		p := plan.NormalPrefix(b.Prefix)
+		wanted[p] = true
+		if err := k.objects.Bans.Put(addressKey(p), uint64(1)); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("enter the ban of %s: %w", p, err))
+		}
+	}
+	for p := range k.banned {
+		if !wanted[p] {
+			failed = errors.Join(failed, k.objects.Bans.Delete(addressKey(p)))
+		}
+	}
+	k.banned = wanted
+	failed = errors.Join(failed, k.configure(func(c *bpfConfiguration) { c.Bans = limit(len(list)) }))
+	if len(list) == 0 {
+		return failed
+	}
+	now := time.Now()
+	err := k.each(func(slot uint32, s *bpfSession) {
+		if s.State != stateSYN && s.State != stateOpen {
+			return
+		}
+		client := netip.AddrFrom16(s.Side[client].Address).Unmap()
+		for _, b := range list {
+			if plan.NormalPrefix(b.Prefix).Contains(client) && !b.Over(now) {
+				failed = errors.Join(failed, k.end(slot, s, status.Banned, true))
+				return
+			}
+		}
+	})
+	return errors.Join(failed, err)
+}
+
+// loadBans finds the bans that the last process entered.
+func (k *Path) loadBans() error {
+	k.banned = make(map[netip.Prefix]bool)
+	var key bpfAddressKey
+	var value uint64
+	all := k.objects.Bans.Iterate()
+	for all.Next(&key, &value) {
+		p := netip.PrefixFrom(netip.AddrFrom16(key.Address), int(key.Prefixlen))
+		k.banned[plan.NormalPrefix(p)] = true
+	}
+	if err := all.Err(); err != nil {
+		return fmt.Errorf("read the bans of the kernel path: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/* The kernel path: a program at the ingress of every edge interface and every interface that leads to an origin. It carries
+ * the packets of sessions and flows that it began, and leaves everything else as it is. */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "layout.h"
+#include "tcp.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* carried tells whether a packet belongs to a session or a service that is ours. */
+static __noinline bool carried(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 zero = 0, ifindex = skb->ifindex;
+	struct interface *i = bpf_map_lookup_elem(&interfaces, &ifindex);
+	struct configuration *c = bpf_map_lookup_elem(&config, &zero);
+	struct wanted w = {};
+
+	if (!p || !i || !c)
+		return false;
+	if (bpf_map_lookup_elem(&tuples, &p->tuple))
+		return true;
+	if (!i->edge || c->off || !find_service(c->generation & 1, p, &w) || !w.service)
+		return false;
+	return w.service->path & (p->tuple.protocol == IPPROTO_UDP ? PATH_UDP : PATH_TCP);
+}
+
+/* refuse drops what no session can take. The first fragment has the ports; behind it the others are worth nothing, and the
+ * stack forgets them. */
+static __noinline int refuse(struct __sk_buff *skb, struct packet *p, __u32 why)
+{
+	if (!p || !p->tuple.dport || !carried(skb, p))
+		return leave(LEFT_OTHER);
+	return drop(p->tuple.protocol, why);
+}
+
+SEC("tcx/ingress")
+int path(struct __sk_buff *skb)
+{
+	struct packet p = {};
+
+	switch (parse(skb, &p)) {
+	case PARSED:
+		break;
+	case FRAGMENT:
+		return refuse(skb, &p, DROP_FRAGMENT);
+	case MALFORMED:
+		return refuse(skb, &p, DROP_MALFORMED);
+	case EXTENSION:
+		return leave(LEFT_EXTENSION);
+	default:
+		return leave(LEFT_OTHER);
+	}
+	if (p.tuple.protocol == IPPROTO_TCP)
+		return tcp(skb, &p);
+	return leave(LEFT_OTHER);
+}
+
+/* end is called by the daemon: it ends a session, or gives back one that was ended. */
+SEC("syscall")
+int end(struct ending *e)
+{
+	__u32 slot = e->slot;
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
+
+	e->done = 0;
+	if (!s || s->generation != e->generation)
+		return 0;
+	if (e->flags)
+		__sync_fetch_and_or(&s->flags, e->flags);
+	if (e->forget) {
+		e->done = s->state == STATE_CLOSED;
+		forget(slot, s);
+		return 0;
+	}
+	e->done = close(slot, s, e->reason, false);
+	return 0;
+}
+
+/* For package kernel, whose types are made from these. */
+const struct session *unused_session __attribute__((unused));
+const struct event *unused_event __attribute__((unused));
+const struct ref *unused_ref __attribute__((unused));
+const struct tuple *unused_tuple __attribute__((unused));
+const struct address_key *unused_address_key __attribute__((unused));
+const struct route *unused_route __attribute__((unused));
+const struct service *unused_service __attribute__((unused));
+const struct pool *unused_pool __attribute__((unused));
+const struct member *unused_member __attribute__((unused));
+const struct ending *unused_ending __attribute__((unused));

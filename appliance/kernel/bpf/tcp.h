@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* TCP from client to origin and back, with the PROXY header in the client's stream.
+ *
+ * The client's handshake goes through to the origin. The packet that ends it, an empty one with the first sequence number
+ * of the stream, is made longer at its tail by the header, so that the origin reads the header first; from then on what the
+ * client sends is moved by the header's length, and what the origin acknowledges is moved back. Until the origin has
+ * acknowledged the header it is sent again whenever the client says something from the beginning of its stream. */
+#ifndef TCP_H
+#define TCP_H
+
+#include <bpf/bpf_core_read.h>
+
+#include "header.h"
+
+/* A header that was sent so long ago, in ns, is sent again with the client's next first bytes. */
+#define HEADER_AGAIN 20000000ULL
+
+/* How far beyond what was offered, and behind what was acknowledged, a packet may lie. It is wide, as the ends look exactly:
+ * a window that is refused here by mistake would be a session that hangs. */
+#define WINDOW_SLACK 65536
+#define WINDOW_BEHIND (1 << 24)
+
+enum {
+	OPTION_END = 0,
+	OPTION_NOP = 1,
+	OPTION_MSS = 2,
+	OPTION_SCALE = 3,
+	OPTION_SACK = 5,
+	OPTION_TIMESTAMPS = 8,
+	OPTION_MD5 = 19,
+	OPTION_AO = 29,
+	OPTION_MPTCP = 30,
+	OPTION_TFO = 34,
+	OPTION_EXPERIMENT = 254, /* TFO of old */
+};
+
+#define OPTIONS_ROOM 64 /* 40 is the most; a power of two for the verifier */
+
+/* A walk over TCP options. */
+struct walk {
+	__u8 bytes[OPTIONS_ROOM];
+	__u32 at;
+	__u32 size;
+	__u32 edges;   /* of SACK blocks that follow */
+	__u32 minus;   /* taken from each edge */
+	__u16 mss;     /* at most so much may be offered */
+	bool again;    /* timestamps are to go */
+	bool refused;  /* only an end of the connection can answer these */
+	bool changed;
+	__u8 scale;
+};
+
+static __always_inline __u8 byte_at(const struct walk *w, __u32 at)
+{
+	return w->bytes[at & (OPTIONS_ROOM - 1)];
+}
+
+static __always_inline void set_byte(struct walk *w, __u32 at, __u8 to)
+{
+	w->bytes[at & (OPTIONS_ROOM - 1)] = to;
+}
+
+/* syn_option looks at one option of a SYN. */
+static long syn_option(__u32 i, struct walk *w)
+{
+	__u8 kind, length;
+
+	if (w->at >= w->size)
+		return 1;
+	kind = byte_at(w, w->at);
+	if (kind == OPTION_END)
+		return 1;
+	if (kind == OPTION_NOP) {
+		w->at++;
+		return 0;
+	}
+	length = byte_at(w, w->at + 1);
+	if (length < 2 || w->at + length > w->size) {
+		w->refused = true;
+		return 1;
+	}
+	switch (kind) {
+	case OPTION_MSS:
+		if (length == 4) {
+			__u16 mss = byte_at(w, w->at + 2) << 8 | byte_at(w, w->at + 3);
+
+			if (w->mss && mss > w->mss) {
+				set_byte(w, w->at + 2, w->mss >> 8);
+				set_byte(w, w->at + 3, w->mss & 255);
+				w->changed = true;
+			}
+		}
+		break;
+	case OPTION_SCALE:
+		if (length == 3)
+			w->scale = byte_at(w, w->at + 2) > 14 ? 14 : byte_at(w, w->at + 2);
+		break;
+	case OPTION_TIMESTAMPS:
+		if (w->again && length == 10) {
+			for (int n = 0; n < 10; n++)
+				set_byte(w, w->at + n, OPTION_NOP);
+			w->changed = true;
+		}
+		break;
+	case OPTION_MD5:
+	case OPTION_AO:
+	case OPTION_MPTCP:
+	case OPTION_TFO:
+	case OPTION_EXPERIMENT:
+		w->refused = true;
+		return 1;
+	}
+	w->at += length;
+	return 0;
+}
+
+/* sack_option moves the edges of SACK blocks, four bytes at each call. */
+static long sack_option(__u32 i, struct walk *w)
+{
+	__u8 kind, length;
+
+	if (w->at >= w->size)
+		return 1;
+	if (w->edges) {
+		__u32 edge = (__u32)byte_at(w, w->at) << 24 | (__u32)byte_at(w, w->at + 1) << 16 |
+			     (__u32)byte_at(w, w->at + 2) << 8 | byte_at(w, w->at + 3);
+
+		edge -= w->minus;
+		set_byte(w, w->at, edge >> 24);
+		set_byte(w, w->at + 1, edge >> 16);
+		set_byte(w, w->at + 2, edge >> 8);
+		set_byte(w, w->at + 3, edge);
+		w->at += 4;
+		w->edges--;
+		return 0;
+	}
+	kind = byte_at(w, w->at);
+	if (kind == OPTION_END)
+		return 1;
+	if (kind == OPTION_NOP) {
+		w->at++;
+		return 0;
+	}
+	length = byte_at(w, w->at + 1);
+	if (length < 2 || w->at + length > w->size)
+		return 1;
+	if (kind == OPTION_SACK) {
+		w->edges = (length - 2) / 4;
+		w->at += 2;
+		w->changed = true;
+		return 0;
+	}
+	w->at += length;
+	return 0;
+}
+
+static __always_inline bool load_options(struct __sk_buff *skb, const struct packet *p, struct walk *w)
+{
+	__u32 size = bounded(p->options, 40);
+
+	if (!size)
+		return false;
+	w->size = size;
+	return bpf_skb_load_bytes(skb, p->l4 + sizeof(struct tcphdr), w->bytes, size) == 0;
+}
+
+/* store_options writes options back and gives the difference that it makes to the checksum. */
+static __always_inline __u32 store_options(struct __sk_buff *skb, const struct packet *p, struct walk *w)
+{
+	__u8 old[OPTIONS_ROOM] = {};
+	__u32 size = bounded(p->options, 40);
+
+	if (!w->changed || !size || bpf_skb_load_bytes(skb, p->l4 + sizeof(struct tcphdr), old, size))
+		return 0;
+	bpf_skb_store_bytes(skb, p->l4 + sizeof(struct tcphdr), w->bytes, size, 0);
+	return bpf_csum_diff((__be32 *)old, 40, (__be32 *)w->bytes, 40, 0);
+}
+
+/* read_syn looks at the options of a SYN. False: they are the user path's. */
+static __noinline bool read_syn(struct __sk_buff *skb, struct packet *p)
+{
+	struct walk w = {};
+
+	if (!p || !p->options)
+		return true;
+	if (!load_options(skb, p, &w))
+		return false;
+	bpf_loop(40, syn_option, &w, 0);
+	return !w.refused;
+}
+
+/* write_syn bounds what the sender of a SYN offers, notes the scale of its windows, and gives the difference to the
+ * checksum. */
+static __noinline __u32 write_syn(struct __sk_buff *skb, struct packet *p, struct session *s, __u32 from)
+{
+	struct walk w = {};
+	struct interface *i;
+	__u32 ifindex, headers;
+
+	if (!p || !s || !p->options || !load_options(skb, p, &w))
+		return 0;
+	ifindex = s->side[from & 1].ifindex; /* what it offers comes out there */
+	headers = p->v4 ? sizeof(struct iphdr) + sizeof(struct tcphdr) : sizeof(struct ipv6hdr) + sizeof(struct tcphdr);
+	i = bpf_map_lookup_elem(&interfaces, &ifindex);
+	if (i && i->mtu > headers && i->mtu < 65536)
+		w.mss = i->mtu - headers;
+	w.again = s->flags & SESSION_AGAIN && from == CLIENT;
+	bpf_loop(40, syn_option, &w, 0);
+	s->side[from & 1].scale = w.scale;
+	return store_options(skb, p, &w);
+}
+
+/* write_sack moves SACK blocks of the origin back into the client's numbers. */
+static __noinline __u32 write_sack(struct __sk_buff *skb, struct packet *p, __u32 minus)
+{
+	struct walk w = {};
+
+	if (!p || !load_options(skb, p, &w))
+		return 0;
+	w.minus = minus;
+	bpf_loop(40, sack_option, &w, 0);
+	return store_options(skb, p, &w);
+}
+
+/* write_tcp gives the packet the addresses, ports and numbers of the other side. difference is what was changed of the
+ * segment already. */
+static __always_inline int write_tcp(struct __sk_buff *skb, struct packet *p, struct session *s, __u32 from, __u32 seq, __u32 ack, __u32 difference)
+{
+	struct side *to = &s->side[(from ^ 1) & 1];
+	__u32 addresses = from == CLIENT ? s->addresses : ~s->addresses;
+	__u32 ports = from == CLIENT ? s->ports : ~s->ports;
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct tcphdr *tcp = data + (p->v4 ? ETH_HLEN + sizeof(struct iphdr) : ETH_HLEN + sizeof(struct ipv6hdr));
+	__be32 new_seq = bpf_htonl(seq), new_ack = bpf_htonl(ack);
+
+	if ((void *)(tcp + 1) > end)
+		return drop(IPPROTO_TCP, DROP_INTERNAL);
+	difference = sum_add(difference, ports);
+	difference = sum_add(difference, sum_change(tcp->seq, new_seq));
+	difference = sum_add(difference, sum_change(tcp->ack_seq, new_ack));
+	tcp->source = to->own_port;
+	tcp->dest = to->port;
+	tcp->seq = new_seq;
+	tcp->ack_seq = new_ack;
+	if (!rewrite_ip(data, end, p, to->own, to->address, addresses))
+		return drop(IPPROTO_TCP, DROP_TTL);
+	bpf_l4_csum_replace(skb, p->l4 + TCP_CHECK, 0, difference, 0);
+	bpf_l4_csum_replace(skb, p->l4 + TCP_CHECK, 0, addresses, BPF_F_PSEUDO_HDR);
+	return NEXT;
+}
+
+/* The kernel's sk_buff, as far as we read it: whether the network card is to complete the checksum. */
+struct sk_buff {
+	__u8 ip_summed : 2;
+} __attribute__((preserve_access_index));
+
+#define CHECKSUM_PARTIAL 3
+
+extern void *bpf_cast_to_kern_ctx(void *) __ksym;
+
+static __always_inline bool checksum_is_partial(struct __sk_buff *skb)
+{
+	struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb);
+
+	return BPF_CORE_READ_BITFIELD(kernel, ip_summed) == CHECKSUM_PARTIAL;
+}
+
+/* append_header makes the packet end with the PROXY header, in place of its payload. The packet is written for the origin
+ * already, with the first sequence number of the stream. */
+static __noinline int append_header(struct __sk_buff *skb, struct packet *p, struct session *s)
+{
+	__u32 size, length, sum;
+	struct text *t;
+	struct tcphdr *tcp;
+	__u8 segment[60] = {};
+	void *data, *end;
+	bool partial;
+
+	if (!p || !s)
+		return DROP;
+	t = make_header(s);
+	if (!t)
+		return drop(IPPROTO_TCP, DROP_INTERNAL);
+	size = bounded(t->size, HEADER_ROOM - 4);
+	length = bounded(p->payload - p->l4, sizeof(segment)); /* of the TCP header */
+	if (!size || length < sizeof(*tcp))
+		return drop(IPPROTO_TCP, DROP_INTERNAL);
+	partial = checksum_is_partial(skb);
+	if (bpf_skb_change_tail(skb, p->payload + size, 0) || bpf_skb_store_bytes(skb, p->payload, t->bytes, size, 0))
+		return drop(IPPROTO_TCP, DROP_HEADER);
+	if (!set_ip_size(skb, p->v4, p->payload + size - ETH_HLEN))
+		return drop(IPPROTO_TCP, DROP_INTERNAL);
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	tcp = data + (p->v4 ? ETH_HLEN + sizeof(struct iphdr) : ETH_HLEN + sizeof(struct ipv6hdr));
+	if ((void *)(tcp + 1) > end)
+		return drop(IPPROTO_TCP, DROP_INTERNAL);
+	((__u8 *)tcp)[13] = (p->flags & ~FIN) | PSH;
+	tcp->check = 0;
+	/* The pseudo header (RFC 9293, 3.1; RFC 8200, 8.1): addresses, length, protocol. */
+	sum = bpf_csum_diff(0, 0, (__be32 *)s->side[ORIGIN].address, 32, 0);
+	if (p->v4) /* ::ffff: is in both, and no part of it */
+		sum = sum_add(sum, ~sum_add(bpf_htonl(0xffff), bpf_htonl(0xffff)));
+	sum = sum_add(sum, sum_add(bpf_htonl(length + size), bpf_htonl(IPPROTO_TCP)));
+	if (!partial) {
+		if (bpf_skb_load_bytes(skb, p->l4, segment, length))
+			return drop(IPPROTO_TCP, DROP_INTERNAL);
+		sum = sum_add(sum, bpf_csum_diff(0, 0, (__be32 *)segment, sizeof(segment), 0));
+		sum = sum_add(sum, header_sum(t));
+		data = (void *)(long)skb->data;
+		end = (void *)(long)skb->data_end;
+		tcp = data + (p->v4 ? ETH_HLEN + sizeof(struct iphdr) : ETH_HLEN + sizeof(struct ipv6hdr));
+		if ((void *)(tcp + 1) > end)
+			return drop(IPPROTO_TCP, DROP_INTERNAL);
+	}
+	tcp->check = partial ? sum_fold(sum) : (__u16)~sum_fold(sum);
+	s->header_sent = bpf_ktime_get_ns();
+	return NEXT;
+}
+
+/* within tells whether a packet belongs to what the two sides are saying now (RFC 9293, 3.10.7.4; RFC 5961). */
+static __always_inline bool within(const struct session *s, const struct packet *p, __u32 from)
+{
+	const struct side *other = &s->side[(from ^ 1) & 1];
+	__u32 last = p->seq + p->size;
+
+	if (s->state == STATE_SYN || !other->window)
+		return true;
+	return (__s32)(p->seq - (other->ack + other->window + WINDOW_SLACK)) <= 0 &&
+	       (__s32)(last - (other->ack - WINDOW_BEHIND)) >= 0;
+}
+
+/* note keeps what a packet says about its sender, and finds the end of the session. */
+static __always_inline void note(__u32 slot, struct session *s, const struct packet *p, __u32 from, __u32 ack)
+{
+	struct side *side = &s->side[from & 1], *other = &s->side[(from ^ 1) & 1];
+	__u32 last = p->seq + p->size + !!(p->flags & SYN) + !!(p->flags & FIN);
+	__u32 window = p->flags & SYN ? p->window : (__u32)p->window << (side->scale & 15);
+
+	if (p->flags & SYN && from == ORIGIN) {
+		side->next = last;
+		other->ack = last; /* numbers begin anywhere, so there is no telling which is later than none */
+	}
+	if ((__s32)(last - side->next) > 0)
+		side->next = last;
+	if (p->flags & ACK && ((__s32)(ack - side->ack) > 0 || p->flags & SYN))
+		side->ack = ack;
+	if (window > side->window)
+		side->window = window;
+	__sync_fetch_and_add(&side->packets, 1);
+	if (p->size) {
+		__sync_fetch_and_add(&side->bytes, p->size);
+		s->active = bpf_ktime_get_coarse_ns();
+		if (!(side->flags & SIDE_SPOKE))
+			__sync_fetch_and_or(&side->flags, SIDE_SPOKE);
+	}
+	if (p->flags & FIN && !(side->flags & SIDE_FIN)) {
+		side->fin = last;
+		__sync_fetch_and_or(&side->flags, SIDE_FIN);
+		s->active = bpf_ktime_get_ns();
+		if (from == ORIGIN && !(other->flags & SIDE_FIN))
+			__sync_fetch_and_or(&s->flags, SESSION_LONG);
+	}
+	if (other->flags & SIDE_FIN && p->flags & ACK && !(other->flags & SIDE_FINACKED) && (__s32)(ack - other->fin) >= 0)
+		__sync_fetch_and_or(&other->flags, SIDE_FINACKED);
+	if (side->flags & SIDE_FINACKED && other->flags & SIDE_FINACKED && s->state != STATE_CLOSED)
+		close(slot, s, REASON_NORMAL, false);
+}
+
+/* reset ends the session if the other side would take this RST: it takes exactly the next number (RFC 5961, 3.2), and an
+ * answer to its SYN. */
+static __always_inline void reset(__u32 slot, struct session *s, const struct packet *p, __u32 from, __u32 ack)
+{
+	struct side *side = &s->side[from & 1], *other = &s->side[(from ^ 1) & 1];
+
+	if (s->state == STATE_SYN) {
+		if (from == ORIGIN && (!(p->flags & ACK) || ack != s->isn + 1))
+			return;
+		close(slot, s, from == ORIGIN ? REASON_ORIGIN_REFUSED : REASON_CLIENT_RESET, from == ORIGIN);
+		return;
+	}
+	if (p->seq == other->ack || p->seq == side->next)
+		close(slot, s, from == ORIGIN ? REASON_ORIGIN_RESET : REASON_CLIENT_RESET, false);
+}
+
+static __always_inline int redirect(const struct session *s, __u32 from)
+{
+	return bpf_redirect_neigh(s->side[(from ^ 1) & 1].ifindex, 0, 0, 0);
+}
+
+static __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot, struct session *s)
+{
+	__u32 length, back, ack, difference = 0;
+	int verdict;
+
+	if (!p || !s)
+		return DROP;
+	length = s->header_length;
+	back = s->shift + length;
+	ack = p->ack;
+	if (p->flags & ACK) {
+		__u32 said = ack - s->shift - (s->isn + 1);
+
+		if (s->flags & SESSION_HEADED || !length) {
+			ack -= back;
+		} else if (said < length || said > 0x7fffffff) {
+			ack = s->isn + 1; /* of the header, only we know */
+		} else {
+			ack -= back;
+			__sync_fetch_and_or(&s->flags, SESSION_HEADED);
+		}
+	}
+	if (!within(s, p, ORIGIN))
+		return drop(IPPROTO_TCP, DROP_WINDOW);
+	if (p->flags & RST) {
+		reset(slot, s, p, ORIGIN, ack);
+	} else if (p->flags & SYN) {
+		difference = write_syn(skb, p, s, ORIGIN);
+		if (length && p->flags & ACK) {
+			/* What it offers has to hold the header, too. */
+			void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+			struct tcphdr *tcp = data + (p->v4 ? ETH_HLEN + sizeof(struct iphdr) : ETH_HLEN + sizeof(struct ipv6hdr));
+			__be16 less;
+
+			if ((void *)(tcp + 1) > end)
+				return drop(IPPROTO_TCP, DROP_INTERNAL);
+			p->window = p->window > length ? p->window - length : 0;
+			less = bpf_htons(p->window);
+			difference = sum_add(difference, sum_change(tcp->window, less));
+			tcp->window = less;
+		}
+		note(slot, s, p, ORIGIN, ack);
+		if (p->flags & ACK && __sync_val_compare_and_swap(&s->state, STATE_SYN, STATE_OPEN) == STATE_SYN)
+			tell(EVENT_ANSWERED, slot, s, false);
+	} else {
+		note(slot, s, p, ORIGIN, ack);
+		if (back && p->options > 0) {
+			__be32 first = 0;
+
+			/* Nearly all have two NOPs and timestamps, and nothing else. */
+			if (p->options != 12 || bpf_skb_load_bytes(skb, p->l4 + sizeof(struct tcphdr), &first, 4) || first != bpf_htonl(0x0101080a))
+				difference = write_sack(skb, p, back);
+		}
+	}
+	verdict = write_tcp(skb, p, s, ORIGIN, p->seq, ack, difference);
+	return verdict == NEXT ? redirect(s, ORIGIN) : verdict;
+}
+
+static __noinline int from_client(struct __sk_buff *skb, struct packet *p, __u32 slot, struct session *s)
+{
+	__u32 seq, difference = 0;
+	bool append = false;
+	int verdict;
+
+	if (!p || !s)
+		return DROP;
+	if (!within(s, p, CLIENT))
+		return drop(IPPROTO_TCP, DROP_WINDOW);
+	seq = p->seq + s->shift;
+	if (p->flags & SYN) {
+		difference = write_syn(skb, p, s, CLIENT);
+	} else if (!s->header_length || s->flags & SESSION_HEADED) {
+		seq += s->header_length;
+	} else if (p->seq == s->isn + 1 && !(p->flags & RST) && s->state != STATE_SYN) {
+		__u64 now = bpf_ktime_get_ns();
+
+		append = p->size == 0 && !(p->flags & FIN);
+		if (!append && now - s->header_sent > HEADER_AGAIN) {
+			/* The bytes come again from the interface, behind the header that this packet becomes. */
+			s->header_sent = now;
+			if (bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
+				return drop(IPPROTO_TCP, DROP_HEADER);
+			p->size = 0;
+			p->flags &= ~FIN;
+			append = true;
+		}
+		if (!append)
+			seq += s->header_length;
+	} else if (p->seq != s->isn) { /* that is a keepalive before the header arrived */
+		seq += s->header_length;
+	}
+	if (p->flags & RST)
+		reset(slot, s, p, CLIENT, p->ack);
+	else
+		note(slot, s, p, CLIENT, p->ack);
+	verdict = write_tcp(skb, p, s, CLIENT, seq, p->ack, difference);
+	if (verdict == NEXT && append)
+		verdict = append_header(skb, p, s);
+	return verdict == NEXT ? redirect(s, CLIENT) : verdict;
+}
+
+/* new_tcp begins a session with a SYN, or leaves the packet to the user path. */
+static __noinline int new_tcp(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 why = LEFT_OTHER, slot = 0;
+	struct session *s;
+
+	if (!p)
+		return DROP;
+	if ((p->flags & (SYN | ACK | RST | FIN)) != SYN)
+		return leave(LEFT_OTHER);
+	if (p->size || !read_syn(skb, p))
+		return leave(LEFT_OPTIONS);
+	s = begin(skb, p, &slot, &why);
+	if (!s)
+		return leave(why);
+	return from_client(skb, p, slot, s);
+}
+
+static __always_inline int tcp(struct __sk_buff *skb, struct packet *p)
+{
+	struct ref *r = bpf_map_lookup_elem(&tuples, &p->tuple);
+	struct session *s = r ? slot_of(r) : 0;
+
+	if (!s)
+		return new_tcp(skb, p);
+	if (s->flags & SESSION_KILLED && s->state == STATE_CLOSED)
+		return leave(LEFT_OTHER); /* the stack answers with RST, as this end wants it */
+	if (r->from == ORIGIN)
+		return from_origin(skb, p, r->slot, s);
+	if ((p->flags & (SYN | ACK | RST | FIN)) == SYN && p->seq != s->isn) {
+		/* The client uses its port again. In a session that lives this is the origin's to answer. */
+		if (s->state == STATE_SYN)
+			close(r->slot, s, REASON_CLIENT_RESET, false);
+		if (s->state == STATE_CLOSED) {
+			forget(r->slot, s);
+			return new_tcp(skb, p);
+		}
+	}
+	return from_client(skb, p, r->slot, s);
+}
+
+#endif

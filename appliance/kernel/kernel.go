@@ -1,0 +1,186 @@
+// Package kernel is the kernel path: an eBPF program at the ingress of the box's interfaces that carries sessions and flows
+// from client to origin and back without a socket, with the PROXY header in the client's stream (bpf/tcp.h), and this side of
+// it, which gives the program its tables and reads what happened.
+//
+//	k, err := kernel.Open(kernel.Options{Dir: "/sys/fs/bpf/breakwater", Pools: pools, Route: steering.RouteTo, Log: log, ...})
+//	go k.Run(ctx)
+//	err = k.Apply(plan) // after the pools and the user path know it
+//
+// The program decides alone: service, limits, origin and source port of a new client are looked up in maps. It only ever says
+// yes. What it cannot or may not carry goes on to steering and the user path, which decides again, counts and answers, so
+// that a client is refused in one way and for one reason, whichever engine was asked first.
+//
+// # Who owns what
+//
+// Maps and the program's links are pinned in Options.Dir: sessions go on, and new ones begin, while no process is there.
+// Every session is one slot of the array sessions (bpf/layout.h), read here through shared memory; only the program writes
+// there. Two tuples, one a direction, lead to a slot. Slots are given back by Run a while after a session has ended.
+//
+// Tables are there twice. A new plan is written beside the one in force, then config.generation says that it counts.
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sync/errgroup"
+
+	"breakwater/appliance/origin"
+	"breakwater/appliance/plan"
+	"breakwater/appliance/status"
+)
+
+// Options are what a Path needs.
+type Options struct {
+	Dir   string // in a file system of type bpf
+	Pools *origin.Set
+	// Route tells the way to an address that is not the box's own.
+	Route func(netip.Addr) (Route, error)
+	Log   *slog.Logger
+	// Wanted tells whether anybody reads events; Publish gives them to those who do.
+	Wanted  func() bool
+	Publish func(status.EventType, status.Session, status.Reason)
+}
+
+// Route is the way to an address.
+type Route struct {
+	Interface int        // index
+	Source    netip.Addr // what the box calls itself towards it
+}
+
+// Path is the kernel path of one box. It is safe for concurrent use.
+type Path struct {
+	options Options
+	objects *objects
+	events  *ringbuf.Reader
+
+	mu     sync.Mutex // guards what follows
+	plan   *plan.Plan // nil: none yet
+	tables tables
+	names  names
+	links  map[int]*attachment // by interface index
+	ledger ledger
+	banned map[netip.Prefix]bool
+}
+
+const (
+	// refreshEvery is how soon the program hears of an origin that came up or went down.
+	refreshEvery = 100 * time.Millisecond
+	// sweepEvery is how exact timeouts are.
+	sweepEvery = time.Second
+	// attachEvery is how soon an interface that came back is found, and a route that changed.
+	attachEvery = 5 * time.Second
+)
+
+// Open loads the program, or finds the maps of the last process with their sessions. It changes nothing on the wire before
+// Apply. An error says why this kernel cannot do it: everything is then the user path's.
+func Open(o Options) (*Path, error) {
+	objects, err := load(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	k := &Path{options: o, objects: objects, links: make(map[int]*attachment)}
+	if k.events, err = ringbuf.NewReader(objects.Events); err != nil {
+		return nil, errors.Join(fmt.Errorf("read the events of the kernel path: %w", err), objects.close())
+	}
+	if err := k.names.load(objects.Names); err != nil {
+		return nil, errors.Join(err, k.close())
+	}
+	if err := errors.Join(k.loadBans(), k.findSessions()); err != nil {
+		return nil, errors.Join(err, k.close())
+	}
+	return k, nil
+}
+
+func (k *Path) close() error { return errors.Join(k.events.Close(), k.objects.close()) }
+
+// Run reads events, follows the health of origins and ends what is idle, until ctx ends. The program stays, with all
+// sessions.
+func (k *Path) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return k.readEvents(ctx) })
+	group.Go(func() error { return k.every(ctx, refreshEvery, k.refresh) })
+	group.Go(func() error { return k.every(ctx, sweepEvery, k.sweep) })
+	group.Go(func() error { return k.every(ctx, attachEvery, k.reattach) })
+	err := group.Wait()
+	return errors.Join(err, k.close())
+}
+
+// every calls do until ctx ends. What fails is logged, and tried again the next time.
+func (k *Path) every(ctx context.Context, interval time.Duration, do func() error) error {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	var last string
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		err := do()
+		if err == nil {
+			last = ""
+		} else if err.Error() != last {
+			last = err.Error()
+			k.options.Log.Error("kernel path", "err", err)
+		}
+	}
+}
+
+// Apply puts the services of p in force for new sessions and flows. Those that exist keep what they began with.
+func (k *Path) Apply(p *plan.Plan) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	next, err := k.build(p)
+	if err != nil {
+		return err
+	}
+	if err := k.attach(p, next); err != nil {
+		return err
+	}
+	if err := k.publish(next); err != nil {
+		return err
+	}
+	k.plan = p
+	return nil
+}
+
+// refresh publishes the tables anew when an origin came up, went down, moved or filled up.
+func (k *Path) refresh() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.plan == nil {
+		return nil
+	}
+	next := k.tables
+	if err := k.buildPools(k.plan, &next); err != nil {
+		return err
+	}
+	if next.samePools(&k.tables) {
+		return nil
+	}
+	return k.publish(next)
+}
+
+// reattach finds interfaces that came back, and ways to origins that changed.
+func (k *Path) reattach() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.plan == nil {
+		return nil
+	}
+	return k.attach(k.plan, k.tables)
+}
+
+// Drain leaves everything new to the user path, until the next Apply.
+func (k *Path) Drain() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.configure(func(c *bpfConfiguration) { c.Off = 1 })
+}

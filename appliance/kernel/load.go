@@ -1,0 +1,151 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+)
+
+// objects are the programs and maps, with the array of sessions in our memory.
+type objects struct {
+	bpfObjects
+	memory *ebpf.Memory
+	slots  uint32
+}
+
+const (
+	// minSlots and maxSlots bound the sessions that there may be. A slot and its tuples take half a KiB.
+	minSlots, maxSlots = 1 << 16, 1 << 19
+	// memoryOfSlot is how much of the box's memory there has to be for each slot.
+	memoryOfSlot = 8 << 10
+	sessionSize  = 248 // bytes; TestLayout
+)
+
+// perProcess are the maps that a process makes for itself: nothing that lives is in them.
+var perProcess = []string{"scratch"}
+
+// load loads the program, with the maps that are pinned in dir, or new ones.
+func load(dir string) (*objects, error) {
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("ask for memory for eBPF maps: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, linksDir), 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of pinned maps (is a file system of type bpf mounted?): %w", err)
+	}
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, fmt.Errorf("read the programs of the kernel path: %w", err)
+	}
+	slots, err := wantedSlots()
+	if err != nil {
+		return nil, err
+	}
+	if old, err := ebpf.LoadPinnedMap(filepath.Join(dir, "sessions"), nil); err == nil {
+		slots = old.MaxEntries() // as many as there are
+		err = old.Close()
+		if err != nil {
+			return nil, fmt.Errorf("close a map: %w", err)
+		}
+	}
+	spec.Maps["sessions"].MaxEntries = slots
+	spec.Maps["tuples"].MaxEntries = 2 * slots
+	spec.Maps["spare"].MaxEntries = slots
+	for name, m := range spec.Maps {
+		if !slices.Contains(perProcess, name) && !strings.HasPrefix(name, ".") {
+			m.Pinning = ebpf.PinByName
+		}
+	}
+	o := &objects{slots: slots}
+	if err := spec.LoadAndAssign(&o.bpfObjects, &ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: dir}}); err != nil {
+		return nil, fmt.Errorf("load the kernel path: %w", err)
+	}
+	if o.memory, err = o.Sessions.Memory(); err != nil {
+		return nil, errors.Join(fmt.Errorf("map the sessions: %w", err), o.close())
+	}
+	return o, nil
+}
+
+func (o *objects) close() error { return o.bpfObjects.Close() }
+
+// wantedSlots is how many sessions the box's memory is enough for.
+func wantedSlots() (uint32, error) {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 0, fmt.Errorf("ask how much memory there is: %w", err)
+	}
+	total := uint64(info.Totalram) * uint64(info.Unit)
+	return uint32(min(max(total/memoryOfSlot, minSlots), maxSlots)), nil //nolint:gosec // bounded
+}
+
+// linksDir holds the pinned links, each under the index of its interface.
+const linksDir = "links"
+
+// attachment is the program at one interface.
+type attachment struct {
+	link link.Link
+	pin  string
+}
+
+// attachTo puts the program at the ingress of an interface: in place of an older one at once, if there is one.
+func (k *Path) attachTo(index int) error {
+	pin := filepath.Join(k.options.Dir, linksDir, strconv.Itoa(index))
+	if old, err := link.LoadPinnedLink(pin, nil); err == nil {
+		if attached(old, index) && old.Update(k.objects.Path) == nil {
+			k.links[index] = &attachment{old, pin}
+			return nil
+		}
+		// Of an interface that is gone: its index was used again.
+		if err := errors.Join(old.Unpin(), old.Close()); err != nil {
+			return fmt.Errorf("remove a program from an interface that is gone: %w", err)
+		}
+	}
+	l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: k.objects.Path, Attach: ebpf.AttachTCXIngress})
+	if err != nil {
+		return fmt.Errorf("attach the kernel path to interface %d: %w", index, err)
+	}
+	if err := l.Pin(pin); err != nil {
+		return errors.Join(fmt.Errorf("pin the kernel path at interface %d: %w", index, err), l.Close())
+	}
+	k.links[index] = &attachment{l, pin}
+	return nil
+}
+
+// attached tells whether l is at the interface still.
+func attached(l link.Link, index int) bool {
+	info, err := l.Info()
+	if err != nil {
+		return false
+	}
+	tcx := info.TCX()
+	return tcx != nil && int(tcx.Ifindex) == index
+}
+
+func (a *attachment) detach() error { return errors.Join(a.link.Unpin(), a.link.Close()) }
+
+// Clear removes the programs and maps that are pinned in dir, with all sessions in them.
+func Clear(dir string) error {
+	links, err := filepath.Glob(filepath.Join(dir, linksDir, "*"))
+	if err != nil {
+		return fmt.Errorf("look for pinned programs: %w", err)
+	}
+	for _, pin := range links {
+		if l, err := link.LoadPinnedLink(pin, nil); err == nil {
+			if err := errors.Join(l.Unpin(), l.Close()); err != nil {
+				return fmt.Errorf("remove the program %s: %w", pin, err)
+			}
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove the pinned maps: %w", err)
+	}
+	return nil
+}
