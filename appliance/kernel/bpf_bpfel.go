@@ -142,28 +142,29 @@ type bpfSession struct {
 		Bytes   uint64
 		Packets uint64
 	}
-	Id           uint64
-	Started      uint64
-	Active       uint64
-	HeaderSent   uint64
-	Generation   uint32
-	Service      uint32
-	Origin       uint32
-	Isn          uint32
-	Shift        uint32
-	Addresses    uint32
-	Ports        uint32
-	State        uint32
-	Flags        uint32
-	WireIn       uint32
-	WireOut      uint32
-	Place        uint32
-	Protocol     uint8
-	Header       uint8
-	HeaderLength uint8
-	Reason       uint8
-	Rounds       uint8
-	Zero         [3]uint8
+	Id            uint64
+	Started       uint64
+	Active        uint64
+	HeaderSent    uint64
+	Generation    uint32
+	Service       uint32
+	Origin        uint32
+	Isn           uint32
+	Shift         uint32
+	Addresses     uint32
+	Ports         uint32
+	State         uint32
+	Flags         uint32
+	WireIn        uint32
+	WireOut       uint32
+	Place         uint32
+	Protocol      uint8
+	Header        uint8
+	HeaderLength  uint8
+	Reason        uint8
+	Rounds        uint8
+	Zero          uint8
+	Amplification uint16
 }
 
 type bpfText struct {

@@ -256,6 +256,8 @@ const (
 	lingerLong = 61 * time.Second
 	// linger is for what is still under way when a session has ended.
 	linger = 10 * time.Second
+	// quarantine is how long receivers of v2-first may remember a port, with some more (appliance/proxy/quarantine.go).
+	quarantine = 31 * time.Minute
 )
 
 // sweep looks at every slot: what moved, what is idle, what can be given back.
@@ -289,7 +291,10 @@ func (k *Path) sweepSlot(clock uint64, slot uint32, s *bpfSession) error {
 			k.over(slot, s) // as above
 		}
 		wait := linger
-		if s.Flags&sessionLong != 0 {
+		switch {
+		case s.Flags&sessionFirstOnly != 0:
+			wait = quarantine
+		case s.Flags&sessionLong != 0:
 			wait = lingerLong
 		}
 		if since(s.Active) < wait {

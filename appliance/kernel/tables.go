@@ -77,14 +77,14 @@ func carries(s *plan.Service) (path uint8) {
 	if s.Path == plan.PathUser || len(s.Upstreams) > 0 || s.TLVs != (plan.TLVs{}) {
 		return 0
 	}
-	return pathTCP
+	return pathTCP | pathUDP
 }
 
 func serviceEntry(s *plan.Service, number uint32) bpfService {
 	e := bpfService{
 		Number: number, Pool: uint32(s.Pool), //nolint:gosec // Check bounds it
 		MaxSessions: limit(s.Limits.MaxSessions), MaxFlows: limit(s.Limits.MaxFlows), NewFlows: limit(s.Limits.NewFlowsPerSec),
-		Amplification: limit(s.Limits.MaxAmplification), Path: carries(s),
+		Amplification: min(limit(s.Limits.MaxAmplification), 65535), Path: carries(s),
 	}
 	switch s.TCPHeader {
 	case plan.TCPV1:

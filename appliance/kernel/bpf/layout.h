@@ -91,7 +91,8 @@ struct session {
 	__u8 header_length;
 	__u8 reason;       /* why it was closed: a status.Reason */
 	__u8 rounds;       /* UDP: how often the client spoke after an answer */
-	__u8 zero[3];
+	__u8 zero;
+	__u16 amplification; /* UDP: bytes out for each byte in, towards a client that is unproven; 0: no limit */
 };
 
 enum { HEADER_NONE = 0, HEADER_V1 = 1, HEADER_V2 = 2, HEADER_SPP = 3 };
@@ -129,7 +130,7 @@ struct service {
 	__u32 max_sessions; /* 0: no limit, as for the next three */
 	__u32 max_flows;
 	__u32 new_flows;    /* a second */
-	__u32 amplification;
+	__u32 amplification; /* at most 65535 */
 	__u8 path;          /* PATH_*: what it leaves to these programs */
 	__u8 tcp_header;
 	__u8 udp_header;
@@ -255,6 +256,7 @@ enum {
 	REASON_CLIENT_RESET = 1,
 	REASON_ORIGIN_RESET = 2,
 	REASON_ORIGIN_REFUSED = 8,
+	REASON_NETWORK_UNREACHABLE = 10,
 };
 
 #endif

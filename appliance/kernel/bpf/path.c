@@ -5,7 +5,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "layout.h"
-#include "tcp.h"
+#include "udp.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -54,7 +54,7 @@ int path(struct __sk_buff *skb)
 	}
 	if (p.tuple.protocol == IPPROTO_TCP)
 		return tcp(skb, &p);
-	return leave(LEFT_OTHER);
+	return udp(skb, &p);
 }
 
 /* end is called by the daemon: it ends a session, or gives back one that was ended. */

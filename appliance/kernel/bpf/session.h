@@ -323,6 +323,7 @@ static __noinline struct session *begin(struct __sk_buff *skb, struct packet *p,
 	s->header = udp ? v->udp_header : v->tcp_header;
 	s->flags = (p->v4 ? SESSION_V4 : 0) | (v->flags & SESSION_TRANSPARENT) | (udp ? v->flags & SESSION_FIRST_ONLY : 0);
 	s->isn = p->seq;
+	s->amplification = v->amplification;
 	copy_address(s->side[CLIENT].address, p->tuple.src);
 	copy_address(s->side[CLIENT].own, p->tuple.dst);
 	s->side[CLIENT].port = p->tuple.sport;
