@@ -18,6 +18,7 @@ func (e *Edge) openPath() {
 	}
 	path, err := kernel.Open(kernel.Options{
 		Dir: e.options.Pins, Pools: e.pools, Log: e.options.Log, Wanted: e.engine.EventsWanted, Publish: e.engine.Publish,
+		Count: e.engine.CountOther, Carried: e.engine.Carried,
 		Route: func(to netip.Addr) (kernel.Route, error) {
 			way, err := steering.RouteTo(to)
 			return kernel.Route(way), err

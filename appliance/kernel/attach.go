@@ -21,7 +21,6 @@ func (k *Path) attach(p *plan.Plan, t tables) error {
 	}
 	if err := k.configure(func(c *bpfConfiguration) {
 		c.FirstPort, c.LastPort = uint32(first), uint32(last)
-		c.MaxSessions, c.MaxFlows = most(p.Limits.MaxSessions), most(p.Limits.MaxFlows)
 		c.MaxFlowsPerSource, c.NewFlows = limit(p.Limits.MaxFlowsPerSource), limit(p.Limits.NewFlowsPerSec)
 	}); err != nil {
 		return err

@@ -46,6 +46,10 @@ type Options struct {
 	// Wanted tells whether anybody reads events; Publish gives them to those who do.
 	Wanted  func() bool
 	Publish func(status.EventType, status.Session, status.Reason)
+	// Count tells the user path that the kernel path carries n more sessions or flows of a service; Carried tells how many
+	// the user path does. Limits are for both together.
+	Count   func(service string, protocol plan.Protocol, n int64)
+	Carried func() (sessions, flows int64)
 }
 
 // Route is the way to an address.
@@ -67,6 +71,7 @@ type Path struct {
 	links  map[int]*attachment // by interface index
 	ledger ledger
 	banned map[netip.Prefix]bool
+	limits limits
 }
 
 const (
@@ -83,7 +88,8 @@ const (
 func Open(o Options) (*Path, error) {
 	objects, err := load(o.Dir)
 	if err != nil {
-		return nil, err
+		// The program of the last process must not go on by tables that nobody keeps.
+		return nil, errors.Join(err, switchAllOff(o.Dir))
 	}
 	k := &Path{options: o, objects: objects, links: make(map[int]*attachment)}
 	if k.events, err = ringbuf.NewReader(objects.Events); err != nil {
@@ -144,11 +150,16 @@ func (k *Path) Apply(p *plan.Plan) error {
 	if err := k.attach(p, next); err != nil {
 		return err
 	}
+	k.plan = p
+	k.limits = limits{}
+	if err := k.shareLimits(); err != nil {
+		return err
+	}
 	if err := k.publish(next); err != nil {
 		return err
 	}
-	k.plan = p
-	return nil
+	_, err = k.retire() // not before this one carries what is new
+	return err
 }
 
 // refresh publishes the tables anew when an origin came up, went down, moved or filled up.
@@ -157,6 +168,9 @@ func (k *Path) refresh() error {
 	defer k.mu.Unlock()
 	if k.plan == nil {
 		return nil
+	}
+	if err := k.shareLimits(); err != nil {
+		return err
 	}
 	next := k.tables
 	if err := k.buildPools(k.plan, &next); err != nil {
@@ -168,6 +182,21 @@ func (k *Path) refresh() error {
 	return k.publish(next)
 }
 
+// shareLimits takes what the user path carries from what there may be.
+func (k *Path) shareLimits() error {
+	sessions, flows := k.options.Carried()
+	left := func(limit, taken int64) uint32 { return uint32(max(limit-taken, 0)) } //nolint:gosec // bounded by most
+	l := limits{left(int64(most(k.plan.Limits.MaxSessions)), sessions), left(int64(most(k.plan.Limits.MaxFlows)), flows)}
+	if l == k.limits {
+		return nil
+	}
+	k.limits = l
+	return k.configure(func(c *bpfConfiguration) { c.MaxSessions, c.MaxFlows = l.sessions, l.flows })
+}
+
+// limits are how many sessions and flows the program may have.
+type limits struct{ sessions, flows uint32 }
+
 // reattach finds interfaces that came back, and ways to origins that changed.
 func (k *Path) reattach() error {
 	k.mu.Lock()
@@ -175,7 +204,8 @@ func (k *Path) reattach() error {
 	if k.plan == nil {
 		return nil
 	}
-	return k.attach(k.plan, k.tables)
+	_, err := k.retire()
+	return errors.Join(err, k.attach(k.plan, k.tables))
 }
 
 // Drain leaves everything new to the user path, until the next Apply.

@@ -93,6 +93,7 @@ func (k *Path) begin(slot uint32, s *bpfSession, found bool) {
 	} else {
 		service.Sessions++
 	}
+	k.options.Count(k.names.service(s.Service), protocolOf(s), 1)
 	l.perOrigin[s.Origin]++
 	l.perPlace[s.Place]++
 	if found {
@@ -135,6 +136,7 @@ func (k *Path) over(slot uint32, s *bpfSession) {
 	} else {
 		service.Sessions--
 	}
+	k.options.Count(k.names.service(n.service), protocolOf(s), -1)
 	l.perOrigin[n.origin]--
 	l.perPlace[n.place]--
 	reason := reasonOf(s)
@@ -210,7 +212,7 @@ func (k *Path) happened(e *bpfEvent) {
 }
 
 func (k *Path) report(kind status.EventType, s *bpfSession, reason status.Reason) {
-	if k.options.Wanted != nil && k.options.Wanted() {
+	if k.options.Wanted() {
 		k.options.Publish(kind, k.record(s), reason)
 	}
 }

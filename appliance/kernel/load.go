@@ -3,6 +3,8 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +20,7 @@ import (
 // objects are the programs and maps, with the array of sessions in our memory.
 type objects struct {
 	bpfObjects
+	dir    string // of the pinned maps of this layout
 	memory *ebpf.Memory
 	slots  uint32
 }
@@ -38,9 +41,6 @@ func load(dir string) (*objects, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("ask for memory for eBPF maps: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, linksDir), 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory of pinned maps (is a file system of type bpf mounted?): %w", err)
-	}
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, fmt.Errorf("read the programs of the kernel path: %w", err)
@@ -48,6 +48,10 @@ func load(dir string) (*objects, error) {
 	slots, err := wantedSlots()
 	if err != nil {
 		return nil, err
+	}
+	dir = filepath.Join(dir, shape(spec))
+	if err := os.MkdirAll(filepath.Join(dir, linksDir), 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of pinned maps (is a file system of type bpf mounted?): %w", err)
 	}
 	if old, err := ebpf.LoadPinnedMap(filepath.Join(dir, "sessions"), nil); err == nil {
 		slots = old.MaxEntries() // as many as there are
@@ -64,7 +68,7 @@ func load(dir string) (*objects, error) {
 			m.Pinning = ebpf.PinByName
 		}
 	}
-	o := &objects{slots: slots}
+	o := &objects{dir: dir, slots: slots}
 	if err := spec.LoadAndAssign(&o.bpfObjects, &ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: dir}}); err != nil {
 		return nil, fmt.Errorf("load the kernel path: %w", err)
 	}
@@ -75,6 +79,19 @@ func load(dir string) (*objects, error) {
 }
 
 func (o *objects) close() error { return o.bpfObjects.Close() }
+
+// shape names the layout of the maps. Programs of another layout keep directories of their own (old.go).
+func shape(spec *ebpf.CollectionSpec) string {
+	hash := fnv.New64a()
+	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
+		m := spec.Maps[name]
+		_, _ = fmt.Fprintln(hash, layout, name, m.Type, m.KeySize, m.ValueSize, m.Flags) // a hash takes everything
+		if m.Type != ebpf.RingBuf && name != "sessions" && name != "tuples" && name != "spare" {
+			_, _ = fmt.Fprintln(hash, m.MaxEntries)
+		}
+	}
+	return fmt.Sprintf("%016x", hash.Sum64())
+}
 
 // wantedSlots is how many sessions the box's memory is enough for.
 func wantedSlots() (uint32, error) {
@@ -97,7 +114,7 @@ type attachment struct {
 
 // attachTo puts the program at the ingress of an interface: in place of an older one at once, if there is one.
 func (k *Path) attachTo(index int) error {
-	pin := filepath.Join(k.options.Dir, linksDir, strconv.Itoa(index))
+	pin := filepath.Join(k.objects.dir, linksDir, strconv.Itoa(index))
 	if old, err := link.LoadPinnedLink(pin, nil); err == nil {
 		if attached(old, index) && old.Update(k.objects.Path) == nil {
 			k.links[index] = &attachment{old, pin}
@@ -108,7 +125,8 @@ func (k *Path) attachTo(index int) error {
 			return fmt.Errorf("remove a program from an interface that is gone: %w", err)
 		}
 	}
-	l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: k.objects.Path, Attach: ebpf.AttachTCXIngress})
+	// In front of a program of another layout, which has old sessions only.
+	l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: k.objects.Path, Attach: ebpf.AttachTCXIngress, Anchor: link.Head()})
 	if err != nil {
 		return fmt.Errorf("attach the kernel path to interface %d: %w", index, err)
 	}
@@ -133,7 +151,7 @@ func (a *attachment) detach() error { return errors.Join(a.link.Unpin(), a.link.
 
 // Clear removes the programs and maps that are pinned in dir, with all sessions in them.
 func Clear(dir string) error {
-	links, err := filepath.Glob(filepath.Join(dir, linksDir, "*"))
+	links, err := filepath.Glob(filepath.Join(dir, "*", linksDir, "*"))
 	if err != nil {
 		return fmt.Errorf("look for pinned programs: %w", err)
 	}

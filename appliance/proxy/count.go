@@ -12,6 +12,8 @@ import (
 type serviceStats struct {
 	name   string
 	shards []serviceShard
+	// Of the kernel path: they count for limits, and its own status tells them.
+	otherSessions, otherFlows atomic.Int64
 }
 
 type serviceShard struct {

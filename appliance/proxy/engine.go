@@ -50,6 +50,8 @@ type Engine struct {
 	openSessions, openFlows atomic.Int64
 	openReplies             atomic.Int64 // sockets that answer clients of flows
 	openPipes               atomic.Int64
+	otherSessions           atomic.Int64 // those of the kernel path, which need no files
+	otherFlows              atomic.Int64
 	files                   int64 // how many descriptors sessions and flows may have
 	sourcePorts             quarantine
 
@@ -193,7 +195,7 @@ func (e *Engine) lower(l plan.Limits) plan.Limits {
 
 func (e *Engine) sessionsFull(limit int) bool {
 	open := e.openSessions.Load()
-	return open >= int64(limit) || e.filesLeft() < filesOfSession
+	return open+e.otherSessions.Load() >= int64(limit) || e.filesLeft() < filesOfSession
 }
 
 // flowsFull keeps the descriptors of all sessions there may be: a flood over many edge ports opens a socket to answer
@@ -201,7 +203,7 @@ func (e *Engine) sessionsFull(limit int) bool {
 func (e *Engine) flowsFull(l plan.Limits) bool {
 	flows := e.openFlows.Load()
 	reserved := filesOfSession * int64(l.MaxSessions)
-	return flows >= int64(l.MaxFlows) || filesOfFlow*flows+e.openReplies.Load() >= e.files-reserved || e.filesLeft() < filesOfFlow
+	return flows+e.otherFlows.Load() >= int64(l.MaxFlows) || filesOfFlow*flows+e.openReplies.Load() >= e.files-reserved || e.filesLeft() < filesOfFlow
 }
 
 func (e *Engine) filesLeft() int64 {
@@ -309,3 +311,18 @@ func (e *Engine) Publish(kind status.EventType, record status.Session, reason st
 	}
 	e.events.publish(event)
 }
+
+// CountOther tells that the other engine carries n more sessions or flows of a service. Limits are for both together.
+func (e *Engine) CountOther(service string, protocol plan.Protocol, n int64) {
+	stats := e.serviceStats(service)
+	if protocol == plan.UDP {
+		e.otherFlows.Add(n)
+		stats.otherFlows.Add(n)
+		return
+	}
+	e.otherSessions.Add(n)
+	stats.otherSessions.Add(n)
+}
+
+// Carried tells how many sessions and flows this engine has.
+func (e *Engine) Carried() (sessions, flows int64) { return e.openSessions.Load(), e.openFlows.Load() }

@@ -130,7 +130,7 @@ func (w *worker) admitFlow(service *service, client netip.Addr, table *table) st
 		return status.NotAnUpstream
 	case w.engine.flowsFull(table.limits):
 		return status.FlowLimit
-	case service.Limits.MaxFlows > 0 && service.stats.flows() >= int64(service.Limits.MaxFlows):
+	case service.Limits.MaxFlows > 0 && service.stats.flows()+service.stats.otherFlows.Load() >= int64(service.Limits.MaxFlows):
 		return status.ServiceLimit
 	case w.flows.perSource[sourceOf(client)] >= w.share(table.limits.MaxFlowsPerSource):
 		return status.SourceLimit

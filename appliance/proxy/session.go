@@ -124,7 +124,7 @@ func (w *worker) admit(service *service, client netip.Addr, table *table) status
 		return status.NotAnUpstream
 	case w.engine.sessionsFull(table.limits.MaxSessions):
 		return status.SessionLimit
-	case service.Limits.MaxSessions > 0 && service.stats.sessions() >= int64(service.Limits.MaxSessions):
+	case service.Limits.MaxSessions > 0 && service.stats.sessions()+service.stats.otherSessions.Load() >= int64(service.Limits.MaxSessions):
 		return status.ServiceLimit
 	}
 	return status.Normal

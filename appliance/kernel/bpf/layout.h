@@ -236,6 +236,7 @@ enum {
 	DROP_OVERSIZE,
 	DROP_AMPLIFICATION,
 	DROP_SPP,
+	DROP_ICMP,         /* told the flow that the origin is not there */
 	DROP_INTERNAL,
 	DROP_COUNT,
 };

@@ -104,7 +104,7 @@ static __always_inline int drop(__u8 protocol, __u32 why)
 	return DROP;
 }
 
-enum { PARSED = 0, NOT_OURS = 1, MALFORMED = 2, FRAGMENT = 3, EXTENSION = 4 };
+enum { PARSED = 0, NOT_OURS = 1, MALFORMED = 2, FRAGMENT = 3, EXTENSION = 4, CONTROL = 5 /* ICMP */ };
 
 /* read_ports reads the ports of the first fragment; of others they stay 0. */
 static __always_inline void read_ports(struct tuple *t, void *transport, void *end)
@@ -138,6 +138,8 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 		p->tuple.protocol = ip->protocol;
 		map_v4(p->tuple.src, ip->saddr);
 		map_v4(p->tuple.dst, ip->daddr);
+		if (ip->protocol == IPPROTO_ICMP)
+			return CONTROL;
 		if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
 			return NOT_OURS;
 		if (ip->frag_off & bpf_htons(0x3fff)) {
@@ -172,6 +174,8 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 		}
 		if (ip->nexthdr == IPPROTO_HOPOPTS || ip->nexthdr == IPPROTO_DSTOPTS || ip->nexthdr == IPPROTO_ROUTING)
 			return EXTENSION;
+		if (ip->nexthdr == IPPROTO_ICMPV6)
+			return CONTROL;
 		if (ip->nexthdr != IPPROTO_TCP && ip->nexthdr != IPPROTO_UDP)
 			return NOT_OURS;
 		total = bpf_ntohs(ip->payload_len) + sizeof(*ip);

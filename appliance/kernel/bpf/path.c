@@ -5,7 +5,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "layout.h"
-#include "udp.h"
+#include "icmp.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -49,6 +49,8 @@ int path(struct __sk_buff *skb)
 		return refuse(skb, &p, DROP_MALFORMED);
 	case EXTENSION:
 		return leave(LEFT_EXTENSION);
+	case CONTROL:
+		return icmp(skb, &p);
 	default:
 		return leave(LEFT_OTHER);
 	}
