@@ -66,9 +66,10 @@ static __always_inline bool unreachable(const struct packet *p, __u8 type, __u8 
 }
 
 /* translate writes the error for the end that sent the packet: from is the side that would have answered it. */
-static __noinline int translate(struct __sk_buff *skb, struct packet *p, struct session *s, __u32 from)
+__noinline int translate(struct __sk_buff *skb, struct packet *p, __u32 slot, __u32 from)
 {
-	struct side *to = &s->side[(from ^ 1) & 1];
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
+	struct side *to;
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__u32 minus, change;
 	__be16 *ports;
@@ -77,6 +78,7 @@ static __noinline int translate(struct __sk_buff *skb, struct packet *p, struct 
 
 	if (!p || !s)
 		return DROP;
+	to = &s->side[(from ^ 1) & 1];
 	/* Of a packet to the origin, the numbers are moved back to the client's. */
 	minus = from == ORIGIN && p->tuple.protocol == IPPROTO_TCP ? s->shift + s->header_length : 0;
 	if (p->v4) {
@@ -146,7 +148,7 @@ static __always_inline int icmp(struct __sk_buff *skb, struct packet *p)
 	if (p->tuple.protocol == IPPROTO_UDP) {
 		/* As with a socket: the flow ends, and the client's next datagram begins another. */
 		if (r->from == ORIGIN && unreachable(p, type, code))
-			close(r->slot, s, REASON_ORIGIN_REFUSED, true);
+			close(r->slot, REASON_ORIGIN_REFUSED, true);
 		return drop(IPPROTO_UDP, DROP_ICMP);
 	}
 	/* A guess does not know what is under way (RFC 5927, 4.1). */
@@ -159,8 +161,8 @@ static __always_inline int icmp(struct __sk_buff *skb, struct packet *p)
 			return drop(IPPROTO_TCP, DROP_WINDOW);
 	}
 	if (s->state == STATE_SYN && r->from == ORIGIN && unreachable(p, type, code))
-		close(r->slot, s, code == 3 || code == 4 || code == 13 ? REASON_ORIGIN_REFUSED : REASON_NETWORK_UNREACHABLE, true);
-	return translate(skb, p, s, r->from);
+		close(r->slot, code == 3 || code == 4 || code == 13 ? REASON_ORIGIN_REFUSED : REASON_NETWORK_UNREACHABLE, true);
+	return translate(skb, p, r->slot, r->from);
 }
 
 #endif

@@ -10,7 +10,7 @@
 char _license[] SEC("license") = "GPL";
 
 /* carried tells whether a packet belongs to a session or a service that is ours. */
-static __noinline bool carried(struct __sk_buff *skb, struct packet *p)
+__noinline int carried(struct __sk_buff *skb, struct packet *p)
 {
 	__u32 zero = 0, ifindex = skb->ifindex;
 	struct interface *i = bpf_map_lookup_elem(&interfaces, &ifindex);
@@ -28,14 +28,14 @@ static __noinline bool carried(struct __sk_buff *skb, struct packet *p)
 
 /* refuse drops what no session can take. The first fragment has the ports; behind it the others are worth nothing, and the
  * stack forgets them. */
-static __noinline int refuse(struct __sk_buff *skb, struct packet *p, __u32 why)
+__noinline int refuse(struct __sk_buff *skb, struct packet *p, __u32 why)
 {
 	if (!p || !p->tuple.dport || !carried(skb, p))
 		return leave(LEFT_OTHER);
 	return drop(p->tuple.protocol, why);
 }
 
-SEC("tcx/ingress")
+SEC("tc")
 int path(struct __sk_buff *skb)
 {
 	struct packet p = {};
@@ -73,10 +73,10 @@ int end(struct ending *e)
 		__sync_fetch_and_or(&s->flags, e->flags);
 	if (e->forget) {
 		e->done = s->state == STATE_CLOSED;
-		forget(slot, s);
+		forget(slot);
 		return 0;
 	}
-	e->done = close(slot, s, e->reason, false);
+	e->done = close(slot, e->reason, false);
 	return 0;
 }
 

@@ -5,27 +5,32 @@
 
 #include "choose.h"
 
+/* Functions that are not static are global to the verifier: it reads each once, and not again at every call. They take a slot
+ * in place of a pointer, and give a number. */
+
 /* tell reports what happened. Whoever reads is woken for what cannot wait, and when a quarter of the room is taken. */
-static __noinline void tell(__u32 type, __u32 slot, struct session *s, bool now)
+__noinline int tell(__u32 type, __u32 slot, bool now)
 {
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	__u32 zero = 0;
 	struct total *t;
 	struct event *e;
 
 	if (!s)
-		return;
+		return 0;
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {
 		t = bpf_map_lookup_elem(&totals, &zero);
 		if (t)
 			__sync_fetch_and_add(&t->lost, 1);
-		return;
+		return 0;
 	}
 	e->type = type;
 	e->slot = slot;
 	__builtin_memcpy(&e->session, s, sizeof(*s));
 	now |= bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > (1 << 20);
 	bpf_ringbuf_submit(e, now ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	return 0;
 }
 
 static __always_inline void tuple_of(struct tuple *t, const struct session *s, __u32 from)
@@ -41,36 +46,38 @@ static __always_inline void tuple_of(struct tuple *t, const struct session *s, _
 }
 
 /* count_session adds a session to the counts, or takes it away. */
-static __noinline void count_session(struct session *s, __s64 n)
+__noinline int count_session(__u32 slot, __s32 n)
 {
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	__u32 zero = 0, number;
 	struct total *t = bpf_map_lookup_elem(&totals, &zero);
 	struct count *c;
 	bool udp;
 
 	if (!s || !t)
-		return;
+		return 0;
 	udp = s->protocol == IPPROTO_UDP;
 	if (udp)
-		__sync_fetch_and_add(&t->flows, n);
+		__sync_fetch_and_add(&t->flows, (__s64)n);
 	else
-		__sync_fetch_and_add(&t->sessions, n);
+		__sync_fetch_and_add(&t->sessions, (__s64)n);
 	number = s->service;
 	c = bpf_map_lookup_elem(&service_counts, &number);
 	if (c) {
 		if (udp)
-			__sync_fetch_and_add(&c->flows, n);
+			__sync_fetch_and_add(&c->flows, (__s64)n);
 		else
-			__sync_fetch_and_add(&c->sessions, n);
+			__sync_fetch_and_add(&c->sessions, (__s64)n);
 	}
 	number = s->origin;
 	c = bpf_map_lookup_elem(&origin_counts, &number);
 	if (c)
-		__sync_fetch_and_add(&c->sessions, n);
+		__sync_fetch_and_add(&c->sessions, (__s64)n);
 	number = s->place;
 	c = bpf_map_lookup_elem(&origin_counts, &number);
 	if (c)
-		__sync_fetch_and_add(&c->flows, n);
+		__sync_fetch_and_add(&c->flows, (__s64)n);
+	return 0;
 }
 
 static __always_inline __u64 source_key(const __u8 *address)
@@ -83,8 +90,9 @@ static __always_inline __u64 source_key(const __u8 *address)
 }
 
 /* close ends a session once, whoever comes first; its tuples stay for what is still under way. */
-static __noinline bool close(__u32 slot, struct session *s, __u8 reason, bool now)
+__noinline int close(__u32 slot, __u8 reason, bool now)
 {
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	__u32 was;
 
 	if (!s)
@@ -103,19 +111,20 @@ static __noinline bool close(__u32 slot, struct session *s, __u8 reason, bool no
 		if (flows && *flows)
 			__sync_fetch_and_add(flows, -1);
 	}
-	count_session(s, -1);
-	tell(EVENT_END, slot, s, now);
+	count_session(slot, -1);
+	tell(EVENT_END, slot, now);
 	return true;
 }
 
 /* forget gives the tuples and the slot of a closed session back. */
-static __noinline void forget(__u32 slot, struct session *s)
+__noinline int forget(__u32 slot)
 {
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	struct tuple t;
 	struct ref *r;
 
 	if (!s || __sync_val_compare_and_swap(&s->state, STATE_CLOSED, STATE_FREE) != STATE_CLOSED)
-		return;
+		return 0;
 	for (int from = CLIENT; from <= ORIGIN; from++) {
 		tuple_of(&t, s, from);
 		r = bpf_map_lookup_elem(&tuples, &t);
@@ -124,6 +133,7 @@ static __noinline void forget(__u32 slot, struct session *s)
 	}
 	s->generation++;
 	bpf_map_push_elem(&spare, &slot, BPF_ANY);
+	return 1;
 }
 
 static __always_inline struct session *slot_of(struct ref *r)
@@ -140,8 +150,9 @@ static __always_inline struct session *slot_of(struct ref *r)
 /* take_port finds the source port of a session and enters the tuple of the origin's packets. A port of a session that is
  * closed is taken over: the numbers go on behind the old ones, so that an origin in TIME-WAIT takes the SYN (RFC 9293,
  * 3.6.1; RFC 6191). True: there was one. */
-static __noinline bool take_port(__u32 slot, struct session *s, __u32 first, __u32 last)
+__noinline int take_port(__u32 slot, __u32 first, __u32 last)
 {
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	struct ref mine = {.slot = slot, .from = ORIGIN};
 	struct tuple t;
 	__u32 at, range, step;
@@ -155,7 +166,7 @@ static __noinline bool take_port(__u32 slot, struct session *s, __u32 first, __u
 		struct session *old = r ? slot_of(r) : 0;
 
 		if (old && old->state == STATE_CLOSED)
-			forget(r->slot, old);
+			forget(r->slot);
 		return bpf_map_update_elem(&tuples, &t, &mine, BPF_NOEXIST) == 0;
 	}
 	range = last - first + 1;
@@ -180,7 +191,7 @@ static __noinline bool take_port(__u32 slot, struct session *s, __u32 first, __u
 				   (bpf_get_prandom_u32() & 0xfffff) - s->isn;
 			s->flags |= SESSION_AGAIN;
 		}
-		forget(r->slot, old);
+		forget(r->slot);
 		if (bpf_map_update_elem(&tuples, &t, &mine, BPF_NOEXIST) == 0)
 			return true;
 		s->shift = 0;
@@ -226,7 +237,7 @@ static __always_inline bool admit(struct configuration *c, struct total *t, stru
 	return per_second(&t->second, &t->new_flows, c->new_flows) && per_second(&n->second, &n->new_flows, v->new_flows);
 }
 
-static __noinline bool banned(const struct packet *p)
+__noinline int banned(const struct packet *p)
 {
 	struct address_key key = {.prefixlen = 128};
 
@@ -238,6 +249,12 @@ static __noinline bool banned(const struct packet *p)
 
 /* header_size is the length of the PROXY header, known before it is made; v1 is made to be measured. */
 static __noinline __u32 header_size(struct session *s);
+
+/* What begin has to say. */
+struct begun {
+	__u32 slot;
+	__u32 why; /* LEFT_*, if there is no session */
+};
 
 /* take_slot gives a slot that is nobody's. */
 static __always_inline bool take_slot(struct configuration *c, struct total *t, __u32 *slot)
@@ -257,9 +274,9 @@ static __always_inline bool take_slot(struct configuration *c, struct total *t, 
 	return true;
 }
 
-/* begin makes a session for the first packet of one. Otherwise it says in why what kept it: the packet is then the user
+/* begin makes a session for the first packet of one. Otherwise it says what kept it: the packet is then the user
  * path's, which decides again, counts and answers. */
-static __noinline struct session *begin(struct __sk_buff *skb, struct packet *p, __u32 *out, __u32 *why)
+__noinline int begin(struct __sk_buff *skb, struct packet *p, struct begun *out)
 {
 	__u32 zero = 0, slot = 0, ifindex, generation;
 	struct configuration *c = bpf_map_lookup_elem(&config, &zero);
@@ -273,39 +290,39 @@ static __noinline struct session *begin(struct __sk_buff *skb, struct packet *p,
 	__u16 port;
 	bool udp;
 
-	if (!p || !out || !why || !c || !t)
+	if (!p || !out || !c || !t)
 		return 0;
-	*why = LEFT_OTHER;
+	out->why = LEFT_OTHER;
 	ifindex = skb->ifindex;
 	i = bpf_map_lookup_elem(&interfaces, &ifindex);
 	if (!i || !i->edge)
 		return 0;
-	*why = LEFT_OFF;
+	out->why = LEFT_OFF;
 	if (c->off || !i->reply)
 		return 0;
 	udp = p->tuple.protocol == IPPROTO_UDP;
 	generation = c->generation & 1;
-	*why = LEFT_SERVICE;
+	out->why = LEFT_SERVICE;
 	if (!find_service(generation, p, &w))
 		return 0;
 	v = w.service;
 	if (!v || !(v->path & (udp ? PATH_UDP : PATH_TCP)))
 		return 0;
-	*why = LEFT_BANNED;
+	out->why = LEFT_BANNED;
 	if (c->bans && banned(p))
 		return 0;
-	*why = LEFT_LIMIT;
+	out->why = LEFT_LIMIT;
 	if (!admit(c, t, v, p))
 		return 0;
-	*why = LEFT_ORIGIN;
+	out->why = LEFT_ORIGIN;
 	m = choose(generation, p, &w);
 	if (!m || m->state != MEMBER_YES || !m->ifindex)
 		return 0;
 	port = origin_port(m, bpf_ntohs(p->tuple.dport), w.first);
-	*why = LEFT_FAMILY;
+	out->why = LEFT_FAMILY;
 	if (p->v4 != (*(__u64 *)m->address == 0 && *(__u32 *)(m->address + 8) == bpf_htonl(0xffff)))
 		return 0;
-	*why = LEFT_FULL;
+	out->why = LEFT_FULL;
 	if (!take_slot(c, t, &slot))
 		return 0;
 	s = bpf_map_lookup_elem(&sessions, &slot);
@@ -337,10 +354,10 @@ static __noinline struct session *begin(struct __sk_buff *skb, struct packet *p,
 	s->side[ORIGIN].ifindex = m->ifindex;
 	s->header_length = header_size(s);
 	s->state = STATE_SYN;
-	*why = LEFT_PORT;
-	if (!take_port(slot, s, c->first_port, c->last_port)) {
+	out->why = LEFT_PORT;
+	if (!take_port(slot, c->first_port, c->last_port)) {
 		s->state = STATE_CLOSED;
-		forget(slot, s);
+		forget(slot);
 		return 0;
 	}
 	s->addresses = bpf_csum_diff((__be32 *)p->tuple.src, 32, (__be32 *)s->side[ORIGIN].address, 32, 0);
@@ -348,9 +365,9 @@ static __noinline struct session *begin(struct __sk_buff *skb, struct packet *p,
 	mine.slot = slot;
 	mine.from = CLIENT;
 	if (bpf_map_update_elem(&tuples, &p->tuple, &mine, BPF_ANY)) {
-		*why = LEFT_FULL;
+		out->why = LEFT_FULL;
 		s->state = STATE_CLOSED;
-		forget(slot, s);
+		forget(slot);
 		return 0;
 	}
 	if (udp) {
@@ -362,10 +379,10 @@ static __noinline struct session *begin(struct __sk_buff *skb, struct packet *p,
 		else
 			bpf_map_update_elem(&sources, &key, &one, BPF_ANY);
 	}
-	count_session(s, 1);
-	*out = slot;
-	tell(EVENT_BEGIN, slot, s, false);
-	return s;
+	count_session(slot, 1);
+	out->slot = slot;
+	tell(EVENT_BEGIN, slot, false);
+	return 1;
 }
 
 #endif

@@ -177,7 +177,7 @@ static __always_inline __u32 store_options(struct __sk_buff *skb, const struct p
 }
 
 /* read_syn looks at the options of a SYN. False: they are the user path's. */
-static __noinline bool read_syn(struct __sk_buff *skb, struct packet *p)
+__noinline int read_syn(struct __sk_buff *skb, struct packet *p)
 {
 	struct walk w = {};
 
@@ -191,8 +191,9 @@ static __noinline bool read_syn(struct __sk_buff *skb, struct packet *p)
 
 /* write_syn bounds what the sender of a SYN offers, notes the scale of its windows, and gives the difference to the
  * checksum. */
-static __noinline __u32 write_syn(struct __sk_buff *skb, struct packet *p, struct session *s, __u32 from)
+__noinline __u32 write_syn(struct __sk_buff *skb, struct packet *p, __u32 slot, __u32 from)
 {
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	struct walk w = {};
 	struct interface *i;
 	__u32 ifindex, headers;
@@ -211,7 +212,7 @@ static __noinline __u32 write_syn(struct __sk_buff *skb, struct packet *p, struc
 }
 
 /* write_sack moves SACK blocks of the origin back into the client's numbers. */
-static __noinline __u32 write_sack(struct __sk_buff *skb, struct packet *p, __u32 minus)
+__noinline __u32 write_sack(struct __sk_buff *skb, struct packet *p, __u32 minus)
 {
 	struct walk w = {};
 
@@ -267,8 +268,9 @@ static __always_inline bool checksum_is_partial(struct __sk_buff *skb)
 
 /* append_header makes the packet end with the PROXY header, in place of its payload. The packet is written for the origin
  * already, with the first sequence number of the stream. */
-static __noinline int append_header(struct __sk_buff *skb, struct packet *p, struct session *s)
+__noinline int append_header(struct __sk_buff *skb, struct packet *p, __u32 slot)
 {
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	__u32 size, length, sum;
 	struct text *t;
 	struct tcphdr *tcp;
@@ -364,7 +366,7 @@ static __always_inline void note(__u32 slot, struct session *s, const struct pac
 	if (other->flags & SIDE_FIN && p->flags & ACK && !(other->flags & SIDE_FINACKED) && (__s32)(ack - other->fin) >= 0)
 		__sync_fetch_and_or(&other->flags, SIDE_FINACKED);
 	if (side->flags & SIDE_FINACKED && other->flags & SIDE_FINACKED && s->state != STATE_CLOSED)
-		close(slot, s, REASON_NORMAL, false);
+		close(slot, REASON_NORMAL, false);
 }
 
 /* reset ends the session if the other side would take this RST: it takes exactly the next number (RFC 5961, 3.2), and an
@@ -376,11 +378,11 @@ static __always_inline void reset(__u32 slot, struct session *s, const struct pa
 	if (s->state == STATE_SYN) {
 		if (from == ORIGIN && (!(p->flags & ACK) || ack != s->isn + 1))
 			return;
-		close(slot, s, from == ORIGIN ? REASON_ORIGIN_REFUSED : REASON_CLIENT_RESET, from == ORIGIN);
+		close(slot, from == ORIGIN ? REASON_ORIGIN_REFUSED : REASON_CLIENT_RESET, from == ORIGIN);
 		return;
 	}
 	if (p->seq == other->ack || p->seq == side->next)
-		close(slot, s, from == ORIGIN ? REASON_ORIGIN_RESET : REASON_CLIENT_RESET, false);
+		close(slot, from == ORIGIN ? REASON_ORIGIN_RESET : REASON_CLIENT_RESET, false);
 }
 
 static __always_inline int redirect(const struct session *s, __u32 from)
@@ -388,8 +390,9 @@ static __always_inline int redirect(const struct session *s, __u32 from)
 	return bpf_redirect_neigh(s->side[(from ^ 1) & 1].ifindex, 0, 0, 0);
 }
 
-static __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot, struct session *s)
+__noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
 {
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	__u32 length, back, ack, difference = 0;
 	int verdict;
 
@@ -415,7 +418,7 @@ static __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32
 	if (p->flags & RST) {
 		reset(slot, s, p, ORIGIN, ack);
 	} else if (p->flags & SYN) {
-		difference = write_syn(skb, p, s, ORIGIN);
+		difference = write_syn(skb, p, slot, ORIGIN);
 		if (length && p->flags & ACK) {
 			/* What it offers has to hold the header, too. */
 			void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
@@ -431,7 +434,7 @@ static __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32
 		}
 		note(slot, s, p, ORIGIN, ack);
 		if (p->flags & ACK && __sync_val_compare_and_swap(&s->state, STATE_SYN, STATE_OPEN) == STATE_SYN)
-			tell(EVENT_ANSWERED, slot, s, false);
+			tell(EVENT_ANSWERED, slot, false);
 	} else {
 		note(slot, s, p, ORIGIN, ack);
 		if (back && p->options > 0) {
@@ -446,8 +449,9 @@ static __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32
 	return verdict == NEXT ? redirect(s, ORIGIN) : verdict;
 }
 
-static __noinline int from_client(struct __sk_buff *skb, struct packet *p, __u32 slot, struct session *s)
+__noinline int from_client(struct __sk_buff *skb, struct packet *p, __u32 slot)
 {
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	__u32 seq, difference = 0;
 	bool append = false;
 	int verdict;
@@ -458,7 +462,7 @@ static __noinline int from_client(struct __sk_buff *skb, struct packet *p, __u32
 		return drop(IPPROTO_TCP, DROP_WINDOW);
 	seq = p->seq + s->shift;
 	if (p->flags & SYN) {
-		difference = write_syn(skb, p, s, CLIENT);
+		difference = write_syn(skb, p, slot, CLIENT);
 	} else if (!s->header_length || s->flags & SESSION_HEADED) {
 		seq += s->header_length;
 	} else if (p->seq == s->isn + 1 && !(p->flags & RST) && s->state != STATE_SYN) {
@@ -485,15 +489,14 @@ static __noinline int from_client(struct __sk_buff *skb, struct packet *p, __u32
 		note(slot, s, p, CLIENT, p->ack);
 	verdict = write_tcp(skb, p, s, CLIENT, seq, p->ack, difference);
 	if (verdict == NEXT && append)
-		verdict = append_header(skb, p, s);
+		verdict = append_header(skb, p, slot);
 	return verdict == NEXT ? redirect(s, CLIENT) : verdict;
 }
 
 /* new_tcp begins a session with a SYN, or leaves the packet to the user path. */
-static __noinline int new_tcp(struct __sk_buff *skb, struct packet *p)
+__noinline int new_tcp(struct __sk_buff *skb, struct packet *p)
 {
-	__u32 why = LEFT_OTHER, slot = 0;
-	struct session *s;
+	struct begun b = {};
 
 	if (!p)
 		return DROP;
@@ -501,10 +504,9 @@ static __noinline int new_tcp(struct __sk_buff *skb, struct packet *p)
 		return leave(LEFT_OTHER);
 	if (p->size || !read_syn(skb, p))
 		return leave(LEFT_OPTIONS);
-	s = begin(skb, p, &slot, &why);
-	if (!s)
-		return leave(why);
-	return from_client(skb, p, slot, s);
+	if (!begin(skb, p, &b))
+		return leave(b.why);
+	return from_client(skb, p, b.slot);
 }
 
 static __always_inline int tcp(struct __sk_buff *skb, struct packet *p)
@@ -517,17 +519,17 @@ static __always_inline int tcp(struct __sk_buff *skb, struct packet *p)
 	if (s->flags & SESSION_KILLED && s->state == STATE_CLOSED)
 		return leave(LEFT_OTHER); /* the stack answers with RST, as this end wants it */
 	if (r->from == ORIGIN)
-		return from_origin(skb, p, r->slot, s);
+		return from_origin(skb, p, r->slot);
 	if ((p->flags & (SYN | ACK | RST | FIN)) == SYN && p->seq != s->isn) {
 		/* The client uses its port again. In a session that lives this is the origin's to answer. */
 		if (s->state == STATE_SYN)
-			close(r->slot, s, REASON_CLIENT_RESET, false);
+			close(r->slot, REASON_CLIENT_RESET, false);
 		if (s->state == STATE_CLOSED) {
-			forget(r->slot, s);
+			forget(r->slot);
 			return new_tcp(skb, p);
 		}
 	}
-	return from_client(skb, p, r->slot, s);
+	return from_client(skb, p, r->slot);
 }
 
 #endif

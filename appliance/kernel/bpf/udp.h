@@ -91,8 +91,9 @@ static __always_inline int write_udp(struct __sk_buff *skb, struct packet *p, st
 }
 
 /* insert puts the header in front of the payload: the datagram grows at its tail, as its headers must not move. */
-static __noinline int insert(struct __sk_buff *skb, struct packet *p, struct session *s, __u32 *sum)
+__noinline int insert(struct __sk_buff *skb, struct packet *p, __u32 slot, __u32 *sum)
 {
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	struct move m = {.skb = skb, .from = 0};
 	struct text *t;
 	__u32 size;
@@ -118,8 +119,9 @@ static __noinline int insert(struct __sk_buff *skb, struct packet *p, struct ses
 }
 
 /* strip takes an SPP header away; it has to be the one of this flow. */
-static __noinline int strip(struct __sk_buff *skb, struct packet *p, struct session *s, __u32 *sum)
+__noinline int strip(struct __sk_buff *skb, struct packet *p, __u32 slot, __u32 *sum)
 {
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	struct move m = {.skb = skb};
 	struct text *t;
 	__u8 got[SPP_SIZE + 2] = {};
@@ -159,8 +161,9 @@ static __always_inline bool fits(const struct session *s, __u32 from, __u32 size
 	return !i || !i->mtu || size <= i->mtu;
 }
 
-static __noinline int datagram_from_client(struct __sk_buff *skb, struct packet *p, struct session *s)
+__noinline int datagram_from_client(struct __sk_buff *skb, struct packet *p, __u32 slot)
 {
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	__u32 sum = 0, size, before;
 	int verdict = NEXT;
 	bool headed;
@@ -181,7 +184,7 @@ static __noinline int datagram_from_client(struct __sk_buff *skb, struct packet 
 		}
 	}
 	if (headed)
-		verdict = insert(skb, p, s, &sum);
+		verdict = insert(skb, p, slot, &sum);
 	if (verdict == NEXT)
 		verdict = write_udp(skb, p, s, CLIENT, size, sum);
 	if (verdict != NEXT)
@@ -194,15 +197,16 @@ static __noinline int datagram_from_client(struct __sk_buff *skb, struct packet 
 	return redirect(s, CLIENT);
 }
 
-static __noinline int datagram_from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot, struct session *s)
+__noinline int datagram_from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
 {
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	__u32 sum = 0;
 	int verdict = NEXT;
 
 	if (!p || !s)
 		return DROP;
 	if (s->header == HEADER_SPP)
-		verdict = strip(skb, p, s, &sum);
+		verdict = strip(skb, p, slot, &sum);
 	if (verdict != NEXT)
 		return verdict;
 	if (skb->gso_segs <= 1 && !fits(s, ORIGIN, p->payload - ETH_HLEN + p->size))
@@ -217,7 +221,7 @@ static __noinline int datagram_from_origin(struct __sk_buff *skb, struct packet 
 	if (!(s->flags & SESSION_ANSWERED))
 		__sync_fetch_and_or(&s->flags, SESSION_ANSWERED);
 	if (s->state == STATE_SYN && __sync_val_compare_and_swap(&s->state, STATE_SYN, STATE_OPEN) == STATE_SYN)
-		tell(EVENT_ANSWERED, slot, s, false);
+		tell(EVENT_ANSWERED, slot, false);
 	verdict = write_udp(skb, p, s, ORIGIN, p->size, sum);
 	if (verdict != NEXT)
 		return verdict;
@@ -227,17 +231,15 @@ static __noinline int datagram_from_origin(struct __sk_buff *skb, struct packet 
 	return redirect(s, ORIGIN);
 }
 
-static __noinline int new_udp(struct __sk_buff *skb, struct packet *p)
+__noinline int new_udp(struct __sk_buff *skb, struct packet *p)
 {
-	__u32 why = LEFT_OTHER, slot = 0;
-	struct session *s;
+	struct begun b = {};
 
 	if (!p)
 		return DROP;
-	s = begin(skb, p, &slot, &why);
-	if (!s)
-		return leave(why);
-	return datagram_from_client(skb, p, s);
+	if (!begin(skb, p, &b))
+		return leave(b.why);
+	return datagram_from_client(skb, p, b.slot);
 }
 
 static __always_inline int udp(struct __sk_buff *skb, struct packet *p)
@@ -251,12 +253,12 @@ static __always_inline int udp(struct __sk_buff *skb, struct packet *p)
 		if (r->from == ORIGIN)
 			return leave(LEFT_OTHER); /* the stack says that nobody is there */
 		if (!(s->flags & SESSION_FIRST_ONLY)) /* whose port towards the origin rests */
-			forget(r->slot, s);
+			forget(r->slot);
 		return new_udp(skb, p);
 	}
 	if (r->from == ORIGIN)
-		return datagram_from_origin(skb, p, r->slot, s);
-	return datagram_from_client(skb, p, s);
+		return datagram_from_origin(skb, p, r->slot);
+	return datagram_from_client(skb, p, r->slot);
 }
 
 #endif
