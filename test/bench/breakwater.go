@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,18 +17,33 @@ import (
 	"breakwater/appliance/plan"
 )
 
-// breakwaterEdge starts the real edge process in a box of its own and gives it a plan over its socket.
-func breakwaterEdge(core int, binary string) func(*target) (*process, error) {
+// engine is one of the two that breakwater has, in a box of its own.
+type engine struct {
+	path      plan.Path
+	namespace string
+	edge      netip.Addr // what clients dial; the box does not own it
+	origin    netip.Addr
+	pins      string
+}
+
+var (
+	userEngine   = engine{plan.PathUser, edgeNS, edgeAddress, edgeOrigin, ""}
+	kernelEngine = engine{plan.PathKernel, kernelNS, kernelAddress, kernelOrigin, "/sys/fs/bpf/breakwater-bench"}
+)
+
+// breakwaterEdge starts the real edge process and gives it a plan over its socket.
+func breakwaterEdge(core int, binary string, e engine) func(*target) (*process, error) {
 	return func(t *target) (*process, error) {
-		socket := filepath.Join(workDir, "edge.sock")
-		if err := os.RemoveAll(socket); err != nil {
-			return nil, fmt.Errorf("remove the old socket: %w", err)
+		state := filepath.Join(workDir, e.namespace)
+		socket := state + ".sock"
+		if err := errors.Join(os.RemoveAll(socket), e.forget()); err != nil {
+			return nil, fmt.Errorf("remove what the last edge left: %w", err)
 		}
-		p, err := startIn(edgeNS, core, binary, "edge", "--socket", socket, "--state", filepath.Join(workDir, "edge"), "--pins", "")
+		p, err := startIn(e.namespace, core, binary, "edge", "--socket", socket, "--state", state, "--pins", e.pins)
 		if err != nil {
 			return nil, err
 		}
-		if err := putPlan(socket, edgePlan(t)); err != nil {
+		if err := putPlan(socket, e.plan(t)); err != nil {
 			_ = p.stop() // the first error says more
 			return nil, fmt.Errorf("%w%s", err, p.log.suffix())
 		}
@@ -35,9 +51,17 @@ func breakwaterEdge(core int, binary string) func(*target) (*process, error) {
 	}
 }
 
-// edgePlan takes every port of the edge address to the target's port of the origin.
-func edgePlan(t *target) plan.Plan {
-	edge := netip.PrefixFrom(edgeAddress, edgeAddress.BitLen())
+// forget removes the program and its maps. Without it the sessions of the last cell would go on.
+func (e engine) forget() error {
+	if e.pins == "" {
+		return nil
+	}
+	return os.RemoveAll(e.pins)
+}
+
+// plan takes every port of the edge address to the target's port of the origin.
+func (e engine) plan(t *target) plan.Plan {
+	edge := netip.PrefixFrom(e.edge, e.edge.BitLen())
 	every := func(p plan.Protocol) plan.Route {
 		return plan.Route{Protocol: p, FirstPort: 1, LastPort: 65535, Addresses: []netip.Prefix{edge}}
 	}
@@ -47,6 +71,7 @@ func edgePlan(t *target) plan.Plan {
 		Routes:   []plan.Route{every(plan.TCP), every(plan.UDP)},
 		Services: []plan.Service{{
 			Name:      "bench",
+			Path:      e.path,
 			TCPHeader: plan.TCPHeader(t.header),
 			UDPHeader: plan.UDPNone,
 			Timeouts: plan.Timeouts{Connect: 5 * time.Second, Header: 5 * time.Second, Idle: time.Hour,
@@ -56,7 +81,7 @@ func edgePlan(t *target) plan.Plan {
 		Pools: []plan.Pool{{
 			Name:   "origin",
 			Choice: plan.SourceHash,
-			Origins: []plan.Origin{{Name: "origin", Address: edgeOrigin.String(), FirstPort: t.originPort,
+			Origins: []plan.Origin{{Name: "origin", Address: e.origin.String(), FirstPort: t.originPort,
 				LastPort: t.originPort, Weight: 1, State: plan.Active}},
 			Health: plan.Health{Check: plan.CheckNone, Interval: 10 * time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3},
 		}},

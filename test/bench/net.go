@@ -16,23 +16,25 @@ import (
 )
 
 // The namespaces. Each box has one veth to the client and one to the origin; breakwater has a box of its own,
-// so that its steering costs the others nothing. The direct link joins client and origin without a box.
+// and one for each engine, so that steering costs the others nothing. The direct link joins client and origin without a box.
 //
 //	bwb-client --- bwb-box  --- bwb-origin
 //	bwb-client --- bwb-edge --- bwb-origin
+//	bwb-client -- bwb-kernel -- bwb-origin
 //	bwb-client ---------------- bwb-origin
 const (
 	clientNS = "bwb-client"
 	originNS = "bwb-origin"
-	boxNS    = "bwb-box"  // haproxy, nginx and plain routing
-	edgeNS   = "bwb-edge" // breakwater
+	boxNS    = "bwb-box"    // haproxy, nginx and plain routing
+	edgeNS   = "bwb-edge"   // breakwater, user path
+	kernelNS = "bwb-kernel" // breakwater, kernel path
 
 	// Interface names inside a box.
 	wanName = "wan"
 	lanName = "lan"
 )
 
-var namespaces = []string{clientNS, boxNS, edgeNS, originNS}
+var namespaces = []string{clientNS, boxNS, edgeNS, kernelNS, originNS}
 
 // link is one veth pair: a /24 of 198.18.0.0/15 with .1 on the left end and .2 on the right one.
 type link struct {
@@ -47,6 +49,8 @@ var links = []link{
 	{3, clientNS, edgeNS, "edge", wanName},
 	{4, edgeNS, originNS, lanName, "edge"},
 	{5, clientNS, originNS, "direct", "direct"},
+	{6, clientNS, kernelNS, "kernel", wanName},
+	{7, kernelNS, originNS, lanName, "kernel"},
 }
 
 func addressIn(subnet, host byte) netip.Addr { return netip.AddrFrom4([4]byte{198, 18, subnet, host}) }
@@ -57,6 +61,8 @@ var (
 	edgeAddress   = addressIn(3, 10) // what clients of breakwater dial; the box does not own it
 	edgeOrigin    = addressIn(4, 2)
 	directAddress = addressIn(5, 2)
+	kernelAddress = addressIn(6, 10)
+	kernelOrigin  = addressIn(7, 2)
 )
 
 // routes are those between subnets that are not on one link.
@@ -68,6 +74,8 @@ var routes = []struct {
 	{originNS, addressIn(2, 1).String(), 1},
 	{clientNS, addressIn(3, 2).String(), 4},
 	{originNS, addressIn(4, 1).String(), 3},
+	{clientNS, addressIn(6, 2).String(), 7},
+	{originNS, addressIn(7, 1).String(), 6},
 }
 
 // networkSettings hold in every namespace. Each connection test leaves thousands of sockets in TIME_WAIT: with
@@ -76,7 +84,7 @@ var networkSettings = map[string]string{
 	"ipv4/ip_forward":              "1",
 	"ipv4/conf/all/rp_filter":      "0",
 	"ipv4/conf/default/rp_filter":  "0",
-	"ipv4/ip_local_port_range":     "10240 65535",
+	"ipv4/ip_local_port_range":     "16384 65535",
 	"ipv4/tcp_tw_reuse":            "1",
 	"ipv4/tcp_max_syn_backlog":     "8192",
 	"ipv6/conf/all/disable_ipv6":   "1", // no router solicitations while something is measured

@@ -15,9 +15,10 @@ const (
 	targetSplice  = "haproxy splice"
 	targetNginx   = "nginx"
 	targetUser    = "breakwater user"
+	targetKernel  = "breakwater kernel"
 )
 
-// target is one way from the client to the origin. A second engine of breakwater is one more of them.
+// target is one way from the client to the origin.
 type target struct {
 	name       string
 	dial       netip.AddrPort // TCP and UDP
@@ -69,7 +70,8 @@ func makers(core int, breakwater string) []target {
 		{name: targetHaproxy, dial: box(8002), originPort: 7002, header: HeaderV2, start: haproxy(core, "")},
 		{name: targetSplice, dial: box(8003), originPort: 7003, header: HeaderV2, start: haproxy(core, "option splice-request\n    option splice-response")},
 		{name: targetNginx, dial: box(8004), originPort: 7004, header: HeaderV1, udp: true, start: nginx(core)},
-		{name: targetUser, dial: netip.AddrPortFrom(edgeAddress, 8005), originPort: 7005, header: HeaderV2, udp: true, start: breakwaterEdge(core, breakwater)},
+		{name: targetUser, dial: netip.AddrPortFrom(edgeAddress, 8005), originPort: 7005, header: HeaderV2, udp: true, start: breakwaterEdge(core, breakwater, userEngine)},
+		{name: targetKernel, dial: netip.AddrPortFrom(kernelAddress, 8006), originPort: 7006, header: HeaderV2, udp: true, start: breakwaterEdge(core, breakwater, kernelEngine)},
 	}
 }
 
