@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -113,16 +112,4 @@ func sourcePorts() (first, last uint16, err error) {
 		return 0, 0, fmt.Errorf("sockets take ports from %d on (net.ipv4.ip_local_port_range), so too few are left for the kernel path", low)
 	}
 	return lowest, uint16(low - 1), nil
-}
-
-// attachedTo are the interfaces with the program, for tests and status.
-func (k *Path) attachedTo() []int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	list := make([]int, 0, len(k.links))
-	for index := range k.links {
-		list = append(list, index)
-	}
-	slices.Sort(list)
-	return list
 }

@@ -99,7 +99,7 @@ func wantedSlots() (uint32, error) {
 	if err := unix.Sysinfo(&info); err != nil {
 		return 0, fmt.Errorf("ask how much memory there is: %w", err)
 	}
-	total := uint64(info.Totalram) * uint64(info.Unit)
+	total := info.Totalram * uint64(info.Unit)
 	return uint32(min(max(total/memoryOfSlot, minSlots), maxSlots)), nil //nolint:gosec // bounded
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -77,8 +78,8 @@ func reset(from, to netip.AddrPort, seq, ack uint32) []byte {
 
 // checksum adds words to a ones' complement sum (RFC 1071). data has an even length.
 func checksum(sum uint32, data []byte) uint32 {
-	for i := 0; i < len(data); i += 2 {
-		sum += uint32(data[i])<<8 | uint32(data[i+1])
+	for word := range slices.Chunk(data, 2) {
+		sum += uint32(binary.BigEndian.Uint16(word))
 	}
 	return sum
 }

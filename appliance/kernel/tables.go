@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -56,9 +57,7 @@ const (
 // build makes the tables of a plan.
 func (k *Path) build(p *plan.Plan) (tables, error) {
 	t := tables{timeouts: make(map[uint32]plan.Timeouts)}
-	for number, old := range k.tables.timeouts {
-		t.timeouts[number] = old // sessions may have services that are gone
-	}
+	maps.Copy(t.timeouts, k.tables.timeouts) // sessions may have services that are gone
 	t.buildRoutes(p)
 	for i := range p.Services {
 		s := &p.Services[i]
@@ -169,9 +168,7 @@ func holds(list []netip.Prefix, inner netip.Prefix) bool {
 func (k *Path) buildPools(p *plan.Plan, t *tables) error {
 	t.pools, t.members, t.turns, t.interfaces = nil, nil, nil, nil
 	t.origins = make(map[uint32]*origin.Origin)
-	for number, old := range k.tables.origins {
-		t.origins[number] = old // sessions may be with those that are gone
-	}
+	maps.Copy(t.origins, k.tables.origins) // sessions may be with those that are gone
 	for _, spec := range p.Pools {
 		pool := k.options.Pools.Pool(spec.Name)
 		if pool == nil {
