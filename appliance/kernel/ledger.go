@@ -106,6 +106,9 @@ func (k *Path) begin(slot uint32, s *bpfSession, found bool) {
 	if o := k.tables.origins[s.Origin]; o != nil {
 		o.Took(!found)
 	}
+	if !found {
+		k.report(status.Connect, s, 0)
+	}
 }
 
 func bytesOf(s *bpfSession) [2]uint64     { return [2]uint64{s.Side[0].Bytes, s.Side[1].Bytes} }
@@ -149,6 +152,7 @@ func (k *Path) over(slot uint32, s *bpfSession) {
 		o.Release()
 	}
 	*n = seen{}
+	k.report(status.Disconnect, s, reason)
 }
 
 func reasonOf(s *bpfSession) status.Reason {
@@ -197,7 +201,6 @@ func (k *Path) happened(e *bpfEvent) {
 	case eventBegin:
 		if !known {
 			k.begin(e.Slot, s, false)
-			k.report(status.Connect, s, 0)
 		}
 	case eventAnswered:
 		if o := k.tables.origins[s.Origin]; o != nil {
@@ -206,7 +209,6 @@ func (k *Path) happened(e *bpfEvent) {
 	case eventEnd:
 		if known {
 			k.over(e.Slot, s)
-			k.report(status.Disconnect, s, reasonOf(s))
 		}
 	}
 }
@@ -340,7 +342,7 @@ func (k *Path) end(slot uint32, s *bpfSession, reason status.Reason, reset bool)
 
 // call runs the program that ends sessions.
 func (k *Path) call(e bpfEnding) (done bool, err error) {
-	if _, err := k.objects.End.Run(&ebpf.RunOptions{Context: &e}); err != nil {
+	if _, err := k.objects.End.Run(&ebpf.RunOptions{Context: &e, ContextOut: &e}); err != nil {
 		return false, fmt.Errorf("end a session of the kernel path: %w", err)
 	}
 	return e.Done != 0, nil
