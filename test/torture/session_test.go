@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -76,12 +77,14 @@ func (w way) source(origin *net.TCPConn) (source netip.AddrPort, err error) {
 	if w.header == "none" {
 		return source, nil
 	}
+	// Origins without a port of their own have the one that was dialled.
+	dialled := netip.AddrPortFrom(w.dialled.Addr(), addrPort(origin.LocalAddr()).Port())
 	h, err := readHeader(origin)
 	switch {
 	case err != nil:
 		return source, err
-	case fmt.Sprintf("v%d", h.Version) != w.header || h.Local || h.Destination != w.dialled:
-		return source, fmt.Errorf("got the header %+v, want %s to %s", h, w.header, w.dialled)
+	case fmt.Sprintf("v%d", h.Version) != w.header || h.Local || h.Destination != dialled:
+		return source, fmt.Errorf("got the header %+v, want %s to %s", h, w.header, dialled)
 	}
 	return h.Source, nil
 }
@@ -103,7 +106,11 @@ func readHeader(c *net.TCPConn) (h header.Header, err error) {
 
 // dial connects from a port; 0 is any.
 func dial(to netip.AddrPort, port uint16) (*net.TCPConn, error) {
-	d := net.Dialer{Timeout: patience}
+	return dialWithin(to, port, patience)
+}
+
+func dialWithin(to netip.AddrPort, port uint16, limit time.Duration) (*net.TCPConn, error) {
+	d := net.Dialer{Timeout: limit}
 	d.SetMultipathTCP(false)
 	if port != 0 {
 		d.Control = reusable

@@ -12,16 +12,18 @@ import (
 	"breakwater/test/lab"
 )
 
-// largeMiB is the size of the large streams. BREAKWATER_TORTURE_MIB is another one: 1024 takes an hour.
+// largeVariable asks for another size of the large streams, in MiB.
+const largeVariable = "BREAKWATER_TORTURE_MIB"
+
 func largeMiB(t *testing.T) int64 {
 	t.Helper()
-	text, ok := os.LookupEnv("BREAKWATER_TORTURE_MIB")
+	text, ok := os.LookupEnv(largeVariable)
 	if !ok {
 		return 16
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 1 {
-		t.Fatalf("BREAKWATER_TORTURE_MIB is %q, want a number of MiB", text)
+		t.Fatalf("%s is %q, want a number of MiB", largeVariable, text)
 	}
 	return n
 }
