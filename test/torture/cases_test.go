@@ -126,5 +126,3 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
-
-func now(and time.Duration) time.Time { return time.Now().Add(and) }

@@ -29,10 +29,6 @@ import (
 // engines are what carries the sessions: every test runs with each.
 var engines = []string{"user"}
 
-// patience is how long nothing may go on before it counts as stuck. At a loss of 5 % on each of two links and in both
-// directions, TCP waits for more than ten seconds now and then: it doubles its pause with each packet lost in a row.
-const patience = time.Minute
-
 // TestMain starts the lab. What the box logs goes to the file that BREAKWATER_E2E_LOG names, else to standard error.
 func TestMain(m *testing.M) {
 	o := lab.Options{Empty: true, NoOrigin: true, Log: os.Stderr}
@@ -68,10 +64,21 @@ var headers = []struct {
 	from uint16
 }{{"none", 10000}, {"v1", 11000}, {"v2", 12000}}
 
+// datagramHeaders are those of UDP, with their ports.
+var datagramHeaders = []struct {
+	name string
+	from uint16
+}{{"none", 20000}, {"v2-each", 21000}, {"v2-first", 22000}, {"spp", 23000}}
+
 // streamsDocument has a service for each kind of header and family.
 func streamsDocument(engine string) settings.Settings {
 	var services []settings.Service
 	for _, f := range families {
+		for _, h := range datagramHeaders {
+			s := service(f, "none", engine, fmt.Sprintf("%d-%d", h.from, h.from+999))
+			s.Name, s.UDPHeader = f.pool+"-udp-"+h.name, h.name
+			services = append(services, s)
+		}
 		for _, h := range headers {
 			s := service(f, h.name, engine, fmt.Sprintf("%d-%d", h.from, h.from+999))
 			s.Name = f.pool + "-" + h.name

@@ -224,7 +224,7 @@ func (c *survivors) play(t *testing.T, f family, sessions, flows int) {
 	t.Helper()
 	w := way{family: f, header: "v2", dialled: netip.AddrPortFrom(f.edge, tcpPort)}
 	w.listener = listen(t, lab.Origin, netip.AddrPortFrom(f.origin, tcpPort))
-	c.ends = append(c.ends, w.each(echo), echoDatagrams(t, w, udpPort))
+	c.ends = append(c.ends, w.each(echo), echoDatagrams(t, f, "v2-each", udpPort, false))
 	for i := range sessions {
 		c.playing.Go(func() { c.session(w.dialled, uint64(i)) })
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"breakwater/test/lab"
+	"breakwater/test/torture/loss"
 )
 
 // largeVariable asks for another size of the large streams, in MiB.
@@ -32,6 +33,7 @@ func largeMiB(t *testing.T) int64 {
 type torture struct {
 	way
 	large int64 // bytes of a large stream
+	calm  bool  // nothing is lost, doubled or late
 }
 
 var cases = []struct {
@@ -54,6 +56,7 @@ var cases = []struct {
 	{"a port again, closed by the client", clientClosesFirst},
 	{"a port again, closed by the origin", originClosesFirst},
 	{"nobody listens", nobodyListens},
+	{"datagrams", datagrams},
 }
 
 // TestStreams runs every case in every weather, the cases of a weather at the same time. IP version and kind of header
@@ -74,7 +77,7 @@ func TestStreams(t *testing.T) {
 						port++
 						running.Go(func() {
 							t.Run(c.name, func(t *testing.T) {
-								c.run(t, torture{newWay(t, families[pair%2], pair/2, at), large / w.share})
+								c.run(t, torture{newWay(t, families[pair%2], pair/2, at), large / w.share, w.loss == (loss.Weather{})})
 							})
 						})
 					}
