@@ -199,7 +199,7 @@ func countToOrigins(t *testing.T, f family) func() int {
 	iptables := map[bool]string{true: "iptables", false: "ip6tables"}[f.edge.Is4()]
 	for _, protocol := range []string{"tcp", "udp"} {
 		rule := " PREROUTING -i eth0 -p " + protocol + " -m comment --comment e2e"
-		change(t, lab.Origin, iptables+" -t mangle -A"+rule, iptables+" -t mangle -D"+rule)
+		change(t, lab.Origin, iptables+" -t mangle -I"+rule, iptables+" -t mangle -D"+rule) // in front of the rule that takes all
 	}
 	return func() int {
 		packets := 0
