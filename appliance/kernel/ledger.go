@@ -340,7 +340,7 @@ func (k *Path) end(slot uint32, s *bpfSession, reason status.Reason, reset bool)
 
 // call runs the program that ends sessions.
 func (k *Path) call(e bpfEnding) (done bool, err error) {
-	if _, err := k.objects.End.Run(&ebpf.RunOptions{Context: &e}); err != nil {
+	if _, err := k.objects.End.Run(&ebpf.RunOptions{Context: &e, ContextOut: &e}); err != nil {
 		return false, fmt.Errorf("end a session of the kernel path: %w", err)
 	}
 	return e.Done != 0, nil
