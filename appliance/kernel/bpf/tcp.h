@@ -520,9 +520,10 @@ static __always_inline int tcp(struct __sk_buff *skb, struct packet *p)
 		return leave(LEFT_OTHER); /* the stack answers with RST, as this end wants it */
 	if (r->from == ORIGIN)
 		return from_origin(skb, p, r->slot);
-	if ((p->flags & (SYN | ACK | RST | FIN)) == SYN && p->seq != s->isn) {
-		/* The client uses its port again. In a session that lives this is the origin's to answer. */
-		if (s->state == STATE_SYN)
+	if ((p->flags & (SYN | ACK | RST | FIN)) == SYN) {
+		/* The client uses its port again; some try a second time after a refusal, with the same number. In a session that
+		 * lives this is the origin's to answer. */
+		if (s->state == STATE_SYN && p->seq != s->isn)
 			close(r->slot, REASON_CLIENT_RESET, false);
 		if (s->state == STATE_CLOSED) {
 			forget(r->slot);
