@@ -207,7 +207,8 @@ __noinline __u32 write_syn(struct __sk_buff *skb, struct packet *p, __u32 slot, 
 		w.mss = i->mtu - headers;
 	w.again = s->flags & SESSION_AGAIN && from == CLIENT;
 	bpf_loop(40, syn_option, &w, 0);
-	s->side[from & 1].scale = w.scale;
+	if (s->state == STATE_SYN)
+		s->side[from & 1].scale = w.scale;
 	return store_options(skb, p, &w);
 }
 
@@ -338,14 +339,16 @@ static __always_inline void note(__u32 slot, struct session *s, const struct pac
 	struct side *side = &s->side[from & 1], *other = &s->side[(from ^ 1) & 1];
 	__u32 last = p->seq + p->size + !!(p->flags & SYN) + !!(p->flags & FIN);
 	__u32 window = p->flags & SYN ? p->window : (__u32)p->window << (side->scale & 15);
+	bool answer = p->flags & SYN && from == ORIGIN && s->state == STATE_SYN;
 
-	if (p->flags & SYN && from == ORIGIN) {
+	if (answer) {
 		side->next = last;
 		other->ack = last; /* numbers begin anywhere, so there is no telling which is later than none */
 	}
 	if ((__s32)(last - side->next) > 0)
 		side->next = last;
-	if (p->flags & ACK && ((__s32)(ack - side->ack) > 0 || p->flags & SYN))
+	/* What the other side has not said cannot be acknowledged (RFC 5961, 5): believed, it would shut that side out. */
+	if (p->flags & ACK && (answer || ((__s32)(ack - side->ack) > 0 && (__s32)(ack - other->next) <= 0)))
 		side->ack = ack;
 	if (window > side->window)
 		side->window = window;
