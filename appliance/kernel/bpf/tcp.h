@@ -468,12 +468,15 @@ __noinline int from_client(struct __sk_buff *skb, struct packet *p, __u32 slot)
 {
 	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	__u32 seq, difference = 0;
-	bool append = false;
+	bool append = false, other;
 	int verdict;
 
 	if (!p || !s)
 		return DROP;
-	if (!within(s, p, CLIENT))
+	/* A client that knows nothing of this session any more begins another. The origin answers what it expects, and the client
+	 * resets that (RFC 9293, 3.5.1). */
+	other = (p->flags & (SYN | ACK | RST | FIN)) == SYN && p->seq != s->isn;
+	if (!other && !within(s, p, CLIENT))
 		return drop(IPPROTO_TCP, DROP_WINDOW);
 	seq = p->seq + s->shift;
 	if (p->flags & SYN) {
@@ -500,7 +503,7 @@ __noinline int from_client(struct __sk_buff *skb, struct packet *p, __u32 slot)
 	}
 	if (p->flags & RST)
 		reset(slot, s, p, CLIENT);
-	else
+	else if (!other)
 		note(slot, s, p, CLIENT, p->ack);
 	verdict = write_tcp(skb, p, s, CLIENT, seq, p->ack, difference);
 	if (verdict == NEXT && append)
