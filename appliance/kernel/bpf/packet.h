@@ -20,7 +20,7 @@
 enum { NEXT = -1, DROP = 2 };
 
 /* Flags of TCP, as bits of its byte 13. */
-enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
+enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32 };
 
 /* A packet as it came, and what is to be written. */
 struct packet {

@@ -298,7 +298,7 @@ __noinline int append_header(struct __sk_buff *skb, struct packet *p, __u32 slot
 	tcp = data + (p->v4 ? ETH_HLEN + sizeof(struct iphdr) : ETH_HLEN + sizeof(struct ipv6hdr));
 	if ((void *)(tcp + 1) > end)
 		return drop(IPPROTO_TCP, DROP_INTERNAL);
-	((__u8 *)tcp)[13] = (p->flags & ~FIN) | PSH;
+	((__u8 *)tcp)[13] = (p->flags & ~(FIN | URG)) | PSH; /* those are of the payload */
 	tcp->check = 0;
 	/* The pseudo header (RFC 9293, 3.1; RFC 8200, 8.1): addresses, length, protocol. */
 	sum = bpf_csum_diff(0, 0, (__be32 *)s->side[ORIGIN].address, 32, 0);
