@@ -135,6 +135,11 @@ func (r *rig) makeNamespace() error {
 	if r.inner, err = addInterface("inner0", "10.1.0.254/16", "2001:db8:2::fe/64"); err != nil {
 		return err
 	}
+	for _, gateway := range []netip.Addr{gateway4, gateway6} {
+		if err := netlink.RouteAdd(&netlink.Route{LinkIndex: r.edge, Gw: gateway.AsSlice()}); err != nil {
+			return fmt.Errorf("send what is for clients to %s: %w", gateway, err)
+		}
+	}
 	r.sniff, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_ALL)))
 	if err != nil {
 		return err
@@ -177,7 +182,7 @@ func addInterface(name string, addresses ...string) (int, error) {
 	if err := netlink.LinkSetUp(link); err != nil {
 		return 0, fmt.Errorf("set %s up: %w", name, err)
 	}
-	for _, neighbour := range []netip.Addr{origin4, origin6} { // so that nobody is asked
+	for _, neighbour := range []netip.Addr{origin4, origin6, gateway4, gateway6} { // so that nobody is asked
 		n := &netlink.Neigh{LinkIndex: link.Index, State: netlink.NUD_PERMANENT, IP: neighbour.AsSlice(), HardwareAddr: peer.Attrs().HardwareAddr}
 		if err := netlink.NeighSet(n); err != nil {
 			return 0, fmt.Errorf("tell where %s is: %w", neighbour, err)
@@ -198,8 +203,10 @@ func setLink(name string, up bool) error {
 }
 
 var (
-	source4 = netip.MustParseAddr("10.1.0.254")
-	source6 = netip.MustParseAddr("2001:db8:2::fe")
+	gateway4 = netip.MustParseAddr("192.0.2.254") // to clients
+	gateway6 = netip.MustParseAddr("2001:db8:1::fe")
+	source4  = netip.MustParseAddr("10.1.0.254")
+	source6  = netip.MustParseAddr("2001:db8:2::fe")
 )
 
 func (r *rig) route(to netip.Addr) (Route, error) {

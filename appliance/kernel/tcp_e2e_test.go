@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -366,6 +367,50 @@ var tcpVectors = []struct {
 		}
 		if got := s.Side[originSide]; got.Next != c.originISN+1402 || got.Ack != c.clientISN+1406 || got.Flags != sideSpoke {
 			c.t.Errorf("the origin's side is %+v", got)
+		}
+	}},
+	{"blocks of selective acknowledgements are moved", allHeaders, func(c *conn) {
+		c.established()
+		for blocks := 1; blocks <= 4; blocks++ {
+			for lead := range 4 {
+				for _, stamps := range []bool{false, true} {
+					build := func(base uint32) []byte {
+						var edges []uint32
+						for i := range 2 * blocks {
+							edges = append(edges, base+20+uint32(i)*7) // the first of them on both sides of 2^32
+						}
+						o := bytes.Repeat([]byte{1}, lead)
+						if stamps {
+							o = append(o, optionTimestamps(0xdeadbeef, 0x05060708)...)
+						}
+						o = append(o, optionSACK(edges...)...)
+						for len(o)%4 != 0 {
+							o = append(o, 1)
+						}
+						return o
+					}
+					if in := build(c.clientISN - 10 + c.shift + c.h()); len(in) <= 40 {
+						there, here := ackAt(1, 1+c.h()), ackAt(1, 1)
+						there.options, here.options = in, build(c.clientISN-10)
+						c.moves(fromOrigin, there, here)
+					}
+				}
+			}
+		}
+	}},
+	{"blocks of the client are of the origin's numbers", headersOnly, func(c *conn) {
+		c.established()
+		s := ackAt(1, 1)
+		s.options = options(optionSACK(c.originISN+100, c.originISN+200))
+		c.carries(fromClient, s)
+	}},
+	{"options that cannot be read stay", headersOnly, func(c *conn) {
+		c.established()
+		for _, o := range [][]byte{{5, 0, 1, 1}, {5, 1, 1, 1}, {5, 10, 0, 0}, {1, 1, 1, 5}, {8, 255, 0, 0}, {0, 5, 10, 0}, {77, 2, 1, 1}, {5, 2, 1, 1}} {
+			s := ackAt(1, 1)
+			s.options = o
+			c.carries(fromOrigin, s)
+			c.carries(fromClient, s)
 		}
 	}},
 	{"numbers go round", allHeaders, func(c *conn) {
