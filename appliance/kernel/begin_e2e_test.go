@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
@@ -315,14 +313,15 @@ func TestLimits(t *testing.T) {
 				change(p)
 				r.apply(t, p)
 				defer r.apply(t, vectorPlan())
-				freshSecond()
+				roomInSecond()
+				r.secondsAgo(t)
 				for i := range 3 {
 					r.passes(t, f.opening(protocolUDP, uint16(40000+i), portPlain).frame(), arrival{})
 				}
 				r.leaves(t, f.opening(protocolUDP, 50000, portPlain).frame(), arrival{}, leftLimit)
 				r.passes(t, f.opening(protocolUDP, 40000, portPlain).frame(), arrival{}) // that flow goes on
 				r.passes(t, f.opening(protocolTCP, 50000, portPlain).frame(), arrival{})
-				freshSecond()
+				r.secondsAgo(t)
 				r.passes(t, f.opening(protocolUDP, 50000, portPlain).frame(), arrival{})
 			})
 		}
@@ -365,11 +364,30 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// freshSecond waits until a second of the program's clock begins.
-func freshSecond() {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // this clock is always there
-	time.Sleep(time.Second - time.Duration(t.Nsec) + time.Millisecond)
+// roomInSecond makes sure that this second of the program's clock lasts a while.
+func roomInSecond() {
+	const room = 200 * time.Millisecond
+	if rest := time.Second - time.Duration(now())%time.Second; rest < room {
+		time.Sleep(rest)
+	}
+}
+
+// secondsAgo makes the new flows so far those of an earlier second.
+func (r *rig) secondsAgo(t testing.TB) {
+	t.Helper()
+	var totals bpfTotal
+	err := r.path.objects.Totals.Lookup(uint32(0), &totals)
+	totals.Second--
+	err = errors.Join(err, r.path.objects.Totals.Put(uint32(0), &totals))
+	for number := range r.path.names.next[kindService] {
+		var c bpfCount
+		err = errors.Join(err, r.path.objects.ServiceCounts.Lookup(number, &c))
+		c.Second--
+		err = errors.Join(err, r.path.objects.ServiceCounts.Put(number, &c))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestDown: an origin that is down gets nobody, unless all are.
