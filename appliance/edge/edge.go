@@ -99,6 +99,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	e.restoreBans()
 	e.restore()
+	if e.current == nil {
+		e.stopPath()
+	}
 	group.Go(func() error { return e.serve(ctx, listener) })
 	group.Go(o.Ready)
 	group.Go(func() error { return e.watchKernel(ctx) })

@@ -30,6 +30,7 @@ func (e *Edge) openPath() {
 		return
 	}
 	e.path = path
+	e.engine.CatchUp = path.CatchUp
 }
 
 // applyPath gives the kernel path its tables. A plan is not refused because of it: the user path can carry all of it.
@@ -43,6 +44,16 @@ func (e *Edge) applyPath(p *plan.Plan) {
 		return
 	}
 	e.conditions.Clear(noKernelPath, "")
+}
+
+// stopPath leaves all that is new to the user path, which has no plan and refuses it.
+func (e *Edge) stopPath() {
+	if e.path == nil {
+		return
+	}
+	if err := e.path.Drain(); err != nil {
+		e.options.Log.Error("stop the kernel path", "err", err)
+	}
 }
 
 const noKernelPath = "no-kernel-path"

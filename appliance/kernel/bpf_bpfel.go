@@ -141,6 +141,7 @@ type bpfSession struct {
 		Zero    [3]uint8
 		Bytes   uint64
 		Packets uint64
+		Stalled uint64
 	}
 	Id            uint64
 	Started       uint64

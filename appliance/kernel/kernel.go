@@ -72,9 +72,13 @@ type Path struct {
 	ledger ledger
 	banned map[netip.Prefix]bool
 	limits limits
+	sample ringbuf.Record // of the event that is read
 }
 
 const (
+	// eventsEvery is how soon it is known what the program did. It never wakes this process: that would cost a connection more
+	// than all the rest.
+	eventsEvery = 20 * time.Millisecond
 	// refreshEvery is how soon the program hears of an origin that came up or went down.
 	refreshEvery = 100 * time.Millisecond
 	// sweepEvery is how exact timeouts are.
@@ -110,7 +114,7 @@ func (k *Path) close() error { return errors.Join(k.events.Close(), k.objects.cl
 // sessions.
 func (k *Path) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return k.readEvents(ctx) })
+	group.Go(func() error { return k.every(ctx, eventsEvery, k.takeEvents) })
 	group.Go(func() error { return k.every(ctx, refreshEvery, k.refresh) })
 	group.Go(func() error { return k.every(ctx, sweepEvery, k.sweep) })
 	group.Go(func() error { return k.every(ctx, attachEvery, k.reattach) })
@@ -160,6 +164,15 @@ func (k *Path) Apply(p *plan.Plan) error {
 	}
 	_, err = k.retire() // not before this one carries what is new
 	return err
+}
+
+func (k *Path) takeEvents() error {
+	if k.events.AvailableBytes() == 0 {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.readEvents()
 }
 
 // refresh publishes the tables anew when an origin came up, went down, moved or filled up.

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -106,6 +105,9 @@ func (k *Path) begin(slot uint32, s *bpfSession, found bool) {
 	if o := k.tables.origins[s.Origin]; o != nil {
 		o.Took(!found)
 	}
+	if !found {
+		k.report(status.Connect, s, 0)
+	}
 }
 
 func bytesOf(s *bpfSession) [2]uint64     { return [2]uint64{s.Side[0].Bytes, s.Side[1].Bytes} }
@@ -149,6 +151,7 @@ func (k *Path) over(slot uint32, s *bpfSession) {
 		o.Release()
 	}
 	*n = seen{}
+	k.report(status.Disconnect, s, reason)
 }
 
 func reasonOf(s *bpfSession) status.Reason {
@@ -158,46 +161,46 @@ func reasonOf(s *bpfSession) status.Reason {
 	return status.Internal
 }
 
-// readEvents takes what the program reports, until ctx ends.
-func (k *Path) readEvents(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { k.events.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	var record ringbuf.Record
-	for ctx.Err() == nil {
-		// Most events wake nobody: they are looked for ten times a second.
-		k.events.SetDeadline(time.Now().Add(refreshEvery))
-		err := k.events.ReadInto(&record)
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			_ = k.events.Flush()
-			continue
-		case errors.Is(err, ringbuf.ErrFlushed):
-			continue
-		case errors.Is(err, ringbuf.ErrClosed):
-			return nil
-		case err != nil:
+// readEvents takes what the program has reported so far. k.mu is held.
+func (k *Path) readEvents() error {
+	for k.events.AvailableBytes() > 0 {
+		err := k.events.ReadInto(&k.sample)
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrClosed) {
+			return nil // one is being written
+		}
+		if err != nil {
 			return fmt.Errorf("read the events of the kernel path: %w", err)
 		}
-		if len(record.RawSample) < int(unsafe.Sizeof(bpfEvent{})) {
+		if len(k.sample.RawSample) < int(unsafe.Sizeof(bpfEvent{})) {
 			continue
 		}
-		e := *(*bpfEvent)(unsafe.Pointer(&record.RawSample[0])) //nolint:gosec // the size was looked at, the program wrote it
+		e := *(*bpfEvent)(unsafe.Pointer(&k.sample.RawSample[0])) // the size was looked at, the program wrote it
 		k.happened(&e)
 	}
 	return nil
 }
 
-// happened takes one event into account.
-func (k *Path) happened(e *bpfEvent) {
+// CatchUp takes into account what the program has begun and ended by now. The user path calls it before it decides about a new
+// client, as limits and places are for both together. It costs a look at memory while nothing has happened.
+func (k *Path) CatchUp() {
+	if k.events.AvailableBytes() == 0 {
+		return
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if err := k.readEvents(); err != nil {
+		k.options.Log.Error("kernel path", "err", err)
+	}
+}
+
+// happened takes one event into account.
+func (k *Path) happened(e *bpfEvent) {
 	s := &e.Session
 	known := k.ledger.slot(e.Slot).id == s.Id
 	switch e.Type {
 	case eventBegin:
 		if !known {
 			k.begin(e.Slot, s, false)
-			k.report(status.Connect, s, 0)
 		}
 	case eventAnswered:
 		if o := k.tables.origins[s.Origin]; o != nil {
@@ -206,7 +209,6 @@ func (k *Path) happened(e *bpfEvent) {
 	case eventEnd:
 		if known {
 			k.over(e.Slot, s)
-			k.report(status.Disconnect, s, reasonOf(s))
 		}
 	}
 }
@@ -242,9 +244,8 @@ func (k *Path) each(visit func(slot uint32, s *bpfSession)) error {
 // findSessions takes over what the last process left: its sessions, not its events, which were of a time that is over.
 func (k *Path) findSessions() error {
 	k.ledger = newLedger()
-	k.events.SetDeadline(time.Unix(1, 0))
-	var record ringbuf.Record
-	for k.events.ReadInto(&record) == nil { //nolint:revive // they are thrown away
+	k.events.SetDeadline(time.Unix(1, 0))                                      // nothing ever waits for an event
+	for k.events.AvailableBytes() > 0 && k.events.ReadInto(&k.sample) == nil { //nolint:revive // they are thrown away
 	}
 	return k.each(func(slot uint32, s *bpfSession) {
 		if s.State == stateSYN || s.State == stateOpen {
@@ -319,10 +320,23 @@ func (k *Path) timedOut(s *bpfSession, since func(uint64) time.Duration) (status
 		return status.Normal, since(s.Active) > t.FlowIdle
 	case s.State == stateSYN:
 		return status.ConnectTimeout, since(s.Started) > t.Connect
+	case stalled(s) && since(stalledSince(s)) > t.WriteStall:
+		return status.WriteStall, true
 	case (s.Side[client].Flags|s.Side[originSide].Flags)&sideFIN != 0 && since(s.Active) > t.HalfClose:
 		return status.HalfCloseTimeout, true
 	}
 	return status.Idle, since(s.Active) > t.Idle
+}
+
+// stalled tells whether a side takes no byte: it offered no room, and has not offered any since.
+func stalled(s *bpfSession) bool { return s.Side[client].Stalled|s.Side[originSide].Stalled != 0 }
+
+func stalledSince(s *bpfSession) uint64 {
+	a, b := s.Side[client].Stalled, s.Side[originSide].Stalled
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // end ends a session, with RST to both sides or silently.

@@ -30,7 +30,7 @@ const (
 	minSlots, maxSlots = 1 << 16, 1 << 19
 	// memoryOfSlot is how much of the box's memory there has to be for each slot.
 	memoryOfSlot = 8 << 10
-	sessionSize  = 248 // bytes; TestLayout
+	sessionSize  = 264 // bytes; TestLayout
 )
 
 // perProcess are the maps that a process makes for itself: nothing that lives is in them.

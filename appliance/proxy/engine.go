@@ -45,6 +45,9 @@ type Engine struct {
 	workers []*worker
 	table   atomic.Pointer[table]
 	bans    atomic.Pointer[banList] // nil: none
+	// CatchUp is called before a new client is decided about, so that the other engine counts what it carries by now. nil:
+	// there is none. It is set before Run.
+	CatchUp func()
 	events  events
 
 	openSessions, openFlows atomic.Int64
@@ -310,6 +313,12 @@ func (e *Engine) Publish(kind status.EventType, record status.Session, reason st
 		event.Reason, event.Code = &reason, reason.Code()
 	}
 	e.events.publish(event)
+}
+
+func (e *Engine) catchUp() {
+	if e.CatchUp != nil {
+		e.CatchUp()
+	}
 }
 
 // CountOther tells that the other engine carries n more sessions or flows of a service. Limits are for both together.

@@ -84,6 +84,7 @@ func (w *worker) receive(l *listener) {
 
 // newFlow opens a flow for a datagram of no flow, or counts why not.
 func (w *worker) newFlow(table *table, client, edge netip.AddrPort) *flow {
+	w.engine.catchUp()
 	service, first := table.find(plan.UDP, edge)
 	if reason := w.admitFlow(service, client.Addr(), table); reason != status.Normal {
 		w.reasons.udp[reason].Add(1)

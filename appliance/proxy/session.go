@@ -86,6 +86,7 @@ func (w *worker) open(fd int32, client netip.AddrPort) {
 		w.turnAway(fd, client)
 		return
 	}
+	w.engine.catchUp()
 	edge := localAddr(int(fd))
 	table := w.engine.table.Load()
 	service, first := table.find(plan.TCP, edge)

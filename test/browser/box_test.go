@@ -15,8 +15,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -28,11 +26,8 @@ import (
 // password is that of every account of these tests.
 const password = "seven lamps over the quay"
 
-// labFile tells how a running lab is reached; labLock holds the number of its process.
-const (
-	labFile = "/run/breakwater/lab.json"
-	labLock = "/run/breakwater/lab.lock"
-)
+// labFile tells how a running lab is reached.
+const labFile = "/run/breakwater/lab.json"
 
 // box is a lab that runs, and the Chromium that looks at it.
 type box struct {
@@ -187,30 +182,7 @@ func (b *box) inForce(t testing.TB) {
 // process is the number of the process that the lab runs as `breakwater NAME`.
 func (b *box) process(t testing.TB, name string) int {
 	t.Helper()
-	lock, err := os.ReadFile(labLock)
+	pid, err := lab.Child(name)
 	must(t, err)
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	must(t, err)
-	for _, dir := range dirs {
-		line, _ := os.ReadFile(filepath.Join(dir, "cmdline")) // a process that ended has none
-		args := strings.Split(string(line), "\x00")
-		if len(args) > 1 && filepath.Base(args[0]) == "breakwater" && args[1] == name && parentOf(dir) == strings.TrimSpace(string(lock)) {
-			pid, err := strconv.Atoi(filepath.Base(dir))
-			must(t, err)
-			return pid
-		}
-	}
-	t.Fatalf("the lab runs no process breakwater %s", name)
-	return 0
-}
-
-// parentOf reads the fourth field of proc_pid_stat(5), behind the command in brackets.
-func parentOf(dir string) string {
-	text, _ := os.ReadFile(filepath.Join(dir, "stat"))
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 2 || fields[0] == "Z" {
-		return ""
-	}
-	return fields[1]
+	return pid
 }

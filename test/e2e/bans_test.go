@@ -18,6 +18,7 @@ import (
 	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/status"
+	"breakwater/test/lab"
 )
 
 // mustBan bans over the command line.
@@ -123,7 +124,7 @@ func TestBanOutlivesEdge(t *testing.T) {
 		apply(t, document([]settings.Pool{pool("games", f.origin)}, service("games", "1901")))
 		source := crowd(t, f)
 		mustBan(t, source(1).String())
-		pid, err := find(labPID(t), "control")
+		pid, err := lab.Child("control")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -53,6 +53,7 @@ func apply(t *testing.T, s settings.Settings) {
 
 // document is a box with the lab's edge addresses.
 func document(pools []settings.Pool, services ...settings.Service) settings.Settings {
+	lab.OnPath(services)
 	s := settings.Settings{Schema: settings.Schema, Pools: pools, Services: services}
 	s.Edge.Interfaces = []string{"wan0"}
 	s.Limits.MaxFlowsPerSource = 1 << 16 // all players of a test are one source

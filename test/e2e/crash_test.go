@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"breakwater/appliance/settings"
+	"breakwater/test/lab"
 )
 
 // acknowledged is a revision that control said it has.
@@ -86,7 +87,7 @@ func killControl(t *testing.T, kills, writes int, written *atomic.Int64) (done i
 			continue
 		}
 		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond)
-		pid, err := find(labPID(t), "control")
+		pid, err := lab.Child("control")
 		if err != nil {
 			continue // not started again yet
 		}

@@ -20,7 +20,7 @@ func TestEdgeRestart(t *testing.T) {
 		apply(t, document([]settings.Pool{pool("games", f.origin)}, service("games", "1700")))
 		for _, how := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 			t.Run(how.String(), func(t *testing.T) {
-				control, err := find(labPID(t), "control")
+				control, err := lab.Child("control")
 				if err != nil {
 					t.Fatal(err)
 				}

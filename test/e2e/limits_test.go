@@ -185,7 +185,7 @@ func TestUDPFlood(t *testing.T) {
 		apply(t, d)
 		end(t, "edge", syscall.SIGTERM)
 		inForce(t)
-		edge, err := find(labPID(t), "edge")
+		edge, err := lab.Child("edge")
 		if err != nil {
 			t.Fatal(err)
 		}

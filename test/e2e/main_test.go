@@ -5,6 +5,7 @@
 //
 //	make e2e
 //	go test -tags e2e -run 'TestEveryTCPPort/IPv6' ./test/e2e
+//	BREAKWATER_PATH=kernel go test -tags e2e ./test/e2e
 //
 // One lab serves all cases. TestMain starts it and runs the test binary again inside bw-client, so every goroutine of
 // every test is a player. What a case needs elsewhere it opens with lab.Inside: a socket stays in the network

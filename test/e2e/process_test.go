@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -40,35 +39,6 @@ func labPID(t *testing.T) int {
 	return pid
 }
 
-// find returns the process that the lab runs as `breakwater NAME`.
-func find(parent int, name string) (int, error) {
-	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return 0, err
-	}
-	for _, dir := range dirs {
-		pid, _ := strconv.Atoi(filepath.Base(dir))
-		line, _ := os.ReadFile(filepath.Join(dir, "cmdline")) // a process that ended has none
-		args := strings.Split(string(line), "\x00")
-		if len(args) > 1 && filepath.Base(args[0]) == "breakwater" && args[1] == name && parentOf(dir) == parent {
-			return pid, nil
-		}
-	}
-	return 0, fmt.Errorf("there is no process breakwater %s", name)
-}
-
-// parentOf reads the fourth field of proc_pid_stat(5), behind the command in brackets.
-func parentOf(dir string) int {
-	text, _ := os.ReadFile(filepath.Join(dir, "stat"))
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 2 || fields[0] == "Z" {
-		return 0
-	}
-	parent, _ := strconv.Atoi(fields[1])
-	return parent
-}
-
 func signal(t *testing.T, pid int, s syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(pid, s); err != nil {
@@ -79,14 +49,13 @@ func signal(t *testing.T, pid int, s syscall.Signal) {
 // end ends a process of the lab and returns when its successor runs.
 func end(t *testing.T, name string, s syscall.Signal) {
 	t.Helper()
-	parent := labPID(t)
-	old, err := find(parent, name)
+	old, err := lab.Child(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	signal(t, old, s)
 	eventually(t, func() error {
-		pid, err := find(parent, name)
+		pid, err := lab.Child(name)
 		if err == nil && pid == old {
 			err = fmt.Errorf("process %d of %s goes on", pid, name)
 		}
@@ -108,7 +77,7 @@ func freeze(t *testing.T, pid int) (thaw func()) {
 func withoutEdge(t *testing.T) (back func()) {
 	t.Helper()
 	parent := labPID(t)
-	edge, err := find(parent, "edge")
+	edge, err := lab.Child("edge")
 	if err != nil {
 		t.Fatal(err)
 	}

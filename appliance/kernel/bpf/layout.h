@@ -51,6 +51,7 @@ struct side {
 	__u8 zero[3];
 	__u64 bytes;      /* payload that it sent */
 	__u64 packets;
+	__u64 stalled;    /* since when it takes no byte; 0: it does */
 };
 
 enum { STATE_FREE = 0, STATE_SYN = 1, STATE_OPEN = 2, STATE_CLOSED = 3 };
@@ -67,7 +68,7 @@ enum {
 	SESSION_AGAIN = 128,     /* TCP: the origin may still be in TIME-WAIT of the last session with this port */
 };
 
-/* One session or flow: a slot of the array sessions, 248 bytes. Times are CLOCK_MONOTONIC in ns. */
+/* One session or flow: a slot of the array sessions, 264 bytes. Times are CLOCK_MONOTONIC in ns. */
 struct session {
 	struct side side[2];
 	__u64 id;
@@ -257,6 +258,7 @@ enum {
 	REASON_CLIENT_RESET = 1,
 	REASON_ORIGIN_RESET = 2,
 	REASON_ORIGIN_REFUSED = 8,
+	REASON_CONNECT_TIMEOUT = 9,
 	REASON_NETWORK_UNREACHABLE = 10,
 };
 

@@ -15,6 +15,9 @@
 /* A header that was sent so long ago, in ns, is sent again with the client's next first bytes. */
 #define HEADER_AGAIN 20000000ULL
 
+/* An origin that has not answered a SYN for so long, in ns, is left for another: with the client's second repetition. */
+#define ORIGIN_SILENT 2500000000ULL
+
 /* How far beyond what was offered, and behind what was acknowledged, a packet may lie. It is wide, as the ends look exactly:
  * a window that is refused here by mistake would be a session that hangs. */
 #define WINDOW_SLACK 65536
@@ -267,17 +270,52 @@ static __always_inline bool checksum_is_partial(struct __sk_buff *skb)
 	return BPF_CORE_READ_BITFIELD(kernel, ip_summed) == CHECKSUM_PARTIAL;
 }
 
+static __always_inline struct tcphdr *tcp_of(struct __sk_buff *skb, bool v4)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct tcphdr *tcp = data + (v4 ? ETH_HLEN + sizeof(struct iphdr) : ETH_HLEN + sizeof(struct ipv6hdr));
+
+	return (void *)(tcp + 1) > end ? 0 : tcp;
+}
+
+/* seal writes the checksum of a segment anew. length is that of its header, size of its payload with the sum payload; pair are
+ * its addresses. */
+static __always_inline int seal(struct __sk_buff *skb, struct packet *p, const __u8 *pair, __u32 length, __u32 size, __u32 payload)
+{
+	bool partial = checksum_is_partial(skb);
+	struct tcphdr *tcp = tcp_of(skb, p->v4);
+	__u8 header[60] = {};
+	__u32 sum;
+
+	length = bounded(length, sizeof(header));
+	if (!tcp || length < sizeof(*tcp))
+		return drop(IPPROTO_TCP, DROP_INTERNAL);
+	tcp->check = 0;
+	/* The pseudo header (RFC 9293, 3.1; RFC 8200, 8.1): addresses, length, protocol. */
+	sum = bpf_csum_diff(0, 0, (__be32 *)pair, 32, 0);
+	if (p->v4) /* ::ffff: is in both, and no part of it */
+		sum = sum_add(sum, ~sum_add(bpf_htonl(0xffff), bpf_htonl(0xffff)));
+	sum = sum_add(sum, sum_add(bpf_htonl(length + size), bpf_htonl(IPPROTO_TCP)));
+	if (!partial) {
+		if (bpf_skb_load_bytes(skb, p->l4, header, length))
+			return drop(IPPROTO_TCP, DROP_INTERNAL);
+		sum = sum_add(sum_add(sum, bpf_csum_diff(0, 0, (__be32 *)header, sizeof(header), 0)), payload);
+		tcp = tcp_of(skb, p->v4);
+		if (!tcp)
+			return drop(IPPROTO_TCP, DROP_INTERNAL);
+	}
+	tcp->check = partial ? sum_fold(sum) : (__u16)~sum_fold(sum);
+	return NEXT;
+}
+
 /* append_header makes the packet end with the PROXY header, in place of its payload. The packet is written for the origin
  * already, with the first sequence number of the stream. */
 __noinline int append_header(struct __sk_buff *skb, struct packet *p, __u32 slot)
 {
 	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
-	__u32 size, length, sum;
-	struct text *t;
 	struct tcphdr *tcp;
-	__u8 segment[60] = {};
-	void *data, *end;
-	bool partial;
+	struct text *t;
+	__u32 size;
 
 	if (!p || !s)
 		return DROP;
@@ -285,40 +323,48 @@ __noinline int append_header(struct __sk_buff *skb, struct packet *p, __u32 slot
 	if (!t)
 		return drop(IPPROTO_TCP, DROP_INTERNAL);
 	size = bounded(t->size, HEADER_ROOM - 4);
-	length = bounded(p->payload - p->l4, sizeof(segment)); /* of the TCP header */
-	if (!size || length < sizeof(*tcp))
+	if (!size)
 		return drop(IPPROTO_TCP, DROP_INTERNAL);
-	partial = checksum_is_partial(skb);
 	if (bpf_skb_change_tail(skb, p->payload + size, 0) || bpf_skb_store_bytes(skb, p->payload, t->bytes, size, 0))
 		return drop(IPPROTO_TCP, DROP_HEADER);
 	if (!set_ip_size(skb, p->v4, p->payload + size - ETH_HLEN))
 		return drop(IPPROTO_TCP, DROP_INTERNAL);
-	data = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
-	tcp = data + (p->v4 ? ETH_HLEN + sizeof(struct iphdr) : ETH_HLEN + sizeof(struct ipv6hdr));
-	if ((void *)(tcp + 1) > end)
+	tcp = tcp_of(skb, p->v4);
+	if (!tcp)
 		return drop(IPPROTO_TCP, DROP_INTERNAL);
 	((__u8 *)tcp)[13] = (p->flags & ~(FIN | URG)) | PSH; /* those are of the payload */
-	tcp->check = 0;
-	/* The pseudo header (RFC 9293, 3.1; RFC 8200, 8.1): addresses, length, protocol. */
-	sum = bpf_csum_diff(0, 0, (__be32 *)s->side[ORIGIN].address, 32, 0);
-	if (p->v4) /* ::ffff: is in both, and no part of it */
-		sum = sum_add(sum, ~sum_add(bpf_htonl(0xffff), bpf_htonl(0xffff)));
-	sum = sum_add(sum, sum_add(bpf_htonl(length + size), bpf_htonl(IPPROTO_TCP)));
-	if (!partial) {
-		if (bpf_skb_load_bytes(skb, p->l4, segment, length))
-			return drop(IPPROTO_TCP, DROP_INTERNAL);
-		sum = sum_add(sum, bpf_csum_diff(0, 0, (__be32 *)segment, sizeof(segment), 0));
-		sum = sum_add(sum, header_sum(t));
-		data = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
-		tcp = data + (p->v4 ? ETH_HLEN + sizeof(struct iphdr) : ETH_HLEN + sizeof(struct ipv6hdr));
-		if ((void *)(tcp + 1) > end)
-			return drop(IPPROTO_TCP, DROP_INTERNAL);
-	}
-	tcp->check = partial ? sum_fold(sum) : (__u16)~sum_fold(sum);
 	s->header_sent = bpf_ktime_get_ns();
-	return NEXT;
+	return seal(skb, p, s->side[ORIGIN].address, p->payload - p->l4, size, header_sum(t));
+}
+
+/* challenge answers a SYN in a session that lives with what the client should expect (RFC 5961, 4). A client that has begun
+ * anew resets the old session by it, and its next SYN opens another; a forger learns nothing. */
+__noinline int challenge(struct __sk_buff *skb, struct packet *p, __u32 slot)
+{
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
+	const struct side *c;
+	struct tcphdr *tcp;
+	int verdict;
+
+	if (!p || !s)
+		return DROP;
+	c = &s->side[CLIENT];
+	if (bpf_skb_change_tail(skb, p->l4 + sizeof(*tcp), 0) || !set_ip_size(skb, p->v4, p->l4 + sizeof(*tcp) - ETH_HLEN))
+		return drop(IPPROTO_TCP, DROP_INTERNAL);
+	if (!rewrite_ip((void *)(long)skb->data, (void *)(long)skb->data_end, p, c->own, c->address, 0))
+		return drop(IPPROTO_TCP, DROP_TTL);
+	tcp = tcp_of(skb, p->v4);
+	if (!tcp)
+		return drop(IPPROTO_TCP, DROP_INTERNAL);
+	tcp->source = c->own_port;
+	tcp->dest = c->port;
+	tcp->seq = bpf_htonl(c->ack);
+	tcp->ack_seq = bpf_htonl(c->next);
+	((__u8 *)tcp)[12] = sizeof(*tcp) / 4 << 4;
+	((__u8 *)tcp)[13] = ACK;
+	tcp->urg_ptr = 0;
+	verdict = seal(skb, p, c->address, sizeof(*tcp), 0, 0);
+	return verdict == NEXT ? bpf_redirect_neigh(c->ifindex, 0, 0, 0) : verdict;
 }
 
 /* within tells whether a packet belongs to what the two sides are saying now (RFC 9293, 3.10.7.4; RFC 5961). */
@@ -352,6 +398,10 @@ static __always_inline void note(__u32 slot, struct session *s, const struct pac
 		side->ack = ack;
 	if (window > side->window)
 		side->window = window;
+	if (window)
+		side->stalled = 0;
+	else if (!side->stalled)
+		side->stalled = bpf_ktime_get_ns();
 	__sync_fetch_and_add(&side->packets, 1);
 	if (p->size) {
 		__sync_fetch_and_add(&side->bytes, p->size);
@@ -434,11 +484,10 @@ __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
 		difference = write_syn(skb, p, slot, ORIGIN);
 		if (length && p->flags & ACK) {
 			/* What it offers has to hold the header, too. */
-			void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-			struct tcphdr *tcp = data + (p->v4 ? ETH_HLEN + sizeof(struct iphdr) : ETH_HLEN + sizeof(struct ipv6hdr));
+			struct tcphdr *tcp = tcp_of(skb, p->v4);
 			__be16 less;
 
-			if ((void *)(tcp + 1) > end)
+			if (!tcp)
 				return drop(IPPROTO_TCP, DROP_INTERNAL);
 			p->window = p->window > length ? p->window - length : 0;
 			less = bpf_htons(p->window);
@@ -468,15 +517,12 @@ __noinline int from_client(struct __sk_buff *skb, struct packet *p, __u32 slot)
 {
 	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	__u32 seq, difference = 0;
-	bool append = false, other;
+	bool append = false;
 	int verdict;
 
 	if (!p || !s)
 		return DROP;
-	/* A client that knows nothing of this session any more begins another. The origin answers what it expects, and the client
-	 * resets that (RFC 9293, 3.5.1). */
-	other = (p->flags & (SYN | ACK | RST | FIN)) == SYN && p->seq != s->isn;
-	if (!other && !within(s, p, CLIENT))
+	if (!within(s, p, CLIENT))
 		return drop(IPPROTO_TCP, DROP_WINDOW);
 	seq = p->seq + s->shift;
 	if (p->flags & SYN) {
@@ -503,7 +549,7 @@ __noinline int from_client(struct __sk_buff *skb, struct packet *p, __u32 slot)
 	}
 	if (p->flags & RST)
 		reset(slot, s, p, CLIENT);
-	else if (!other)
+	else
 		note(slot, s, p, CLIENT, p->ack);
 	verdict = write_tcp(skb, p, s, CLIENT, seq, p->ack, difference);
 	if (verdict == NEXT && append)
@@ -539,11 +585,13 @@ static __always_inline int tcp(struct __sk_buff *skb, struct packet *p)
 	if (r->from == ORIGIN)
 		return from_origin(skb, p, r->slot);
 	if ((p->flags & (SYN | ACK | RST | FIN)) == SYN) {
-		/* The client uses its port again; some try a second time after a refusal, with the same number. In a session that
-		 * lives this is the origin's to answer. */
 		if (s->state == STATE_SYN && p->seq != s->isn)
-			close(r->slot, REASON_CLIENT_RESET, false);
-		if (s->state == STATE_CLOSED) {
+			close(r->slot, REASON_CLIENT_RESET, false); /* it has given up, and begins anew */
+		else if (s->state == STATE_SYN && bpf_ktime_get_ns() - s->started > ORIGIN_SILENT)
+			close(r->slot, REASON_CONNECT_TIMEOUT, true); /* perhaps another origin is there */
+		else if (s->state == STATE_OPEN && p->seq != s->isn)
+			return challenge(skb, p, r->slot);
+		if (s->state == STATE_CLOSED) { /* some try a second time after a refusal, with the same number */
 			forget(r->slot);
 			return new_tcp(skb, p);
 		}

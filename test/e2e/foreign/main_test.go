@@ -140,6 +140,7 @@ func document() settings.Settings {
 			s.Pools = append(s.Pools, service.pool(f, other))
 		}
 	}
+	lab.OnPath(s.Services)
 	return s
 }
 

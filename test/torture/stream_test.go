@@ -1,0 +1,172 @@
+package torture
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// patience is how long nothing may go on before it counts as stuck. At a loss of 5 % on each of two links and in both
+// directions, TCP waits for more than ten seconds now and then: it doubles its pause with each packet lost in a row.
+const patience = time.Minute
+
+func now(and time.Duration) time.Time { return time.Now().Add(and) }
+
+// fill writes what a stream with this seed has at offset. Each eight bytes are a hash of their place (splitmix64), so
+// that any that is lost, doubled or moved shows.
+func fill(b []byte, seed uint64, offset int64) {
+	var word [8]byte
+	for at := 0; at < len(b); {
+		place := offset + int64(at)
+		skip := int(place & 7)
+		z := seed + uint64(place>>3+1)*0x9e3779b97f4a7c15
+		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+		z = (z ^ z>>27) * 0x94d049bb133111eb
+		z ^= z >> 31
+		if skip == 0 && at+8 <= len(b) {
+			binary.LittleEndian.PutUint64(b[at:], z)
+			at += 8
+			continue
+		}
+		binary.LittleEndian.PutUint64(word[:], z)
+		at += copy(b[at:], word[skip:])
+	}
+}
+
+// check says where got differs from what belongs at offset, and whether it is from near by.
+func check(got []byte, seed uint64, offset int64, want []byte) error {
+	want = want[:len(got)]
+	fill(want, seed, offset)
+	if bytes.Equal(got, want) {
+		return nil
+	}
+	i := 0
+	for got[i] == want[i] {
+		i++
+	}
+	got, want = got[i:min(i+16, len(got))], want[i:min(i+16, len(want))]
+	err := fmt.Errorf("wrong byte at %d: got %x, want %x", offset+int64(i), got, want)
+	near := make([]byte, len(got))
+	for d := int64(1); d <= 1<<17 && len(got) >= 8; d++ {
+		for _, at := range []int64{offset + int64(i) + d, offset + int64(i) - d} {
+			if at < 0 {
+				continue
+			}
+			if fill(near, seed, at); bytes.Equal(got, near) {
+				return fmt.Errorf("%w, which belongs at %d", err, at)
+			}
+		}
+	}
+	return err
+}
+
+// stream is one direction of a session.
+type stream struct {
+	name      string
+	from, to  *net.TCPConn
+	seed      uint64
+	size      int64
+	open      bool // the end is not closed behind it, and the other end does not wait for that
+	sent, got atomic.Int64
+}
+
+// String is how far each end came.
+func (s *stream) String() string {
+	return fmt.Sprintf("%s: %d of %d bytes sent, %d received", s.name, s.sent.Load(), s.size, s.got.Load())
+}
+
+// carry moves streams at the same time. The error tells how far every end came.
+func carry(streams ...*stream) error {
+	ends := make(chan error)
+	for _, s := range streams {
+		go func() { ends <- s.send() }()
+		go func() { ends <- s.receive() }()
+	}
+	var errs []error
+	for range 2 * len(streams) {
+		errs = append(errs, <-ends)
+	}
+	err := errors.Join(errs...)
+	if err != nil {
+		for _, s := range streams {
+			err = fmt.Errorf("%w\n  %v", err, s)
+		}
+	}
+	return err
+}
+
+// send writes all of the stream, in pieces of many sizes.
+func (s *stream) send() error {
+	buf := make([]byte, 128<<10)
+	for n := s.sent.Load(); n < s.size; n = s.sent.Load() {
+		piece := buf[:min(s.size-n, 1+(n*7919+int64(s.seed))%int64(len(buf)))]
+		fill(piece, s.seed, n)
+		wrote, err := write(s.from, piece)
+		s.sent.Add(int64(wrote))
+		if err != nil {
+			return fmt.Errorf("%s: send: %w", s.name, err)
+		}
+	}
+	if s.open {
+		return nil
+	}
+	if err := s.from.CloseWrite(); err != nil {
+		return fmt.Errorf("%s: close the sending end: %w", s.name, err)
+	}
+	return nil
+}
+
+// receive reads all of the stream, and its end.
+func (s *stream) receive() error {
+	buf, want := make([]byte, 256<<10), make([]byte, 256<<10)
+	for {
+		have := s.got.Load()
+		if s.open && have == s.size {
+			return nil
+		}
+		n, err := read(s.to, buf[:min(int64(len(buf)), s.size-have+1)])
+		if have+int64(n) > s.size {
+			return fmt.Errorf("%s: got more than was sent", s.name)
+		}
+		if wrong := check(buf[:n], s.seed, have, want); wrong != nil {
+			return fmt.Errorf("%s: %w", s.name, wrong)
+		}
+		s.got.Add(int64(n))
+		switch {
+		case errors.Is(err, io.EOF) && s.got.Load() == s.size:
+			return nil
+		case errors.Is(err, io.EOF):
+			return fmt.Errorf("%s: ended too soon", s.name)
+		case err != nil:
+			return fmt.Errorf("%s: receive: %w", s.name, err)
+		}
+	}
+}
+
+// write and read fail when nothing goes on for patience.
+func write(c *net.TCPConn, b []byte) (n int, err error) {
+	for n < len(b) {
+		piece := b[n:min(len(b), n+64<<10)] // a deadline is for all of a Write
+		if err := c.SetWriteDeadline(now(patience)); err != nil {
+			return n, err
+		}
+		wrote, err := c.Write(piece)
+		n += wrote
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func read(c *net.TCPConn, b []byte) (int, error) {
+	if err := c.SetReadDeadline(now(patience)); err != nil {
+		return 0, err
+	}
+	return c.Read(b)
+}

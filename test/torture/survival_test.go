@@ -1,0 +1,287 @@
+//go:build e2e
+
+package torture
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"breakwater/appliance/control"
+	"breakwater/appliance/settings"
+	"breakwater/test/lab"
+)
+
+// What is expected of sessions and flows that outlive edge, on every engine but the user path: its sessions are sockets
+// of edge, and end with it.
+const (
+	longestStall = 100 * time.Millisecond // of all but one in a hundred
+	longestGap   = 500 * time.Millisecond // in which new connections do not work
+)
+
+const (
+	tcpPort, udpPort = 13000, 13001
+
+	beat  = 2 * time.Second // each session and flow says something once in that time
+	pause = 4 * time.Second // between the ends of edge
+)
+
+// TestEdgeEndsUnderTraffic restarts edge five times and kills it five times, while 5,000 sessions and 2,000 flows go on
+// whose every byte is checked.
+func TestEdgeEndsUnderTraffic(t *testing.T) {
+	const flows, rounds = 2000, 5
+	for _, engine := range engines {
+		t.Run(engine, func(t *testing.T) {
+			apply(t, survivalDocument(engine, 0))
+			sessions := 5000
+			if engine == "user" { // four files each, and a machine may not allow root that many
+				sessions = min(sessions, mostSessions(t)*9/10)
+			}
+			c := &survivors{stop: make(chan struct{})}
+			for _, f := range families {
+				c.play(t, f, sessions/2, flows/2)
+			}
+			eventually(t, func() error { return c.allPlay(sessions/2*2, flows) })
+			var gaps []time.Duration
+			for round := range rounds {
+				for i, how := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+					gap := endEdge(t, how)
+					t.Logf("%s: no new connections for %s", how, gap.Round(time.Millisecond))
+					gaps = append(gaps, gap)
+					if i == 1 {
+						// Another plan, as three kills within a minute condemn one.
+						apply(t, survivalDocument(engine, 1+round))
+					}
+					time.Sleep(pause)
+				}
+			}
+			c.end()
+			c.judge(t, engine, slices.Max(gaps))
+		})
+	}
+}
+
+// survivalDocument is the same service in many editions.
+func survivalDocument(engine string, edition int) settings.Settings {
+	var services []settings.Service
+	for _, f := range families {
+		s := service(f, "v2", engine, fmt.Sprintf("%d-%d", tcpPort, udpPort))
+		s.UDPHeader, s.Limits.MaxSessions = "v2-each", 100_000+edition
+		services = append(services, s)
+	}
+	return document(services...)
+}
+
+// endEdge ends edge and returns for how long new connections did not work, when its successor is at work.
+func endEdge(t *testing.T, how syscall.Signal) time.Duration {
+	t.Helper()
+	old, err := lab.Child("edge")
+	must(t, err)
+	p, begin := newConnections(), time.Now()
+	eventually(t, func() error { return p.worksSince(begin) })
+	must(t, syscall.Kill(old, how))
+	eventually(t, func() error {
+		pid, err := lab.Child("edge")
+		if err == nil && pid == old {
+			err = fmt.Errorf("process %d of edge goes on", pid)
+		}
+		return err
+	})
+	eventually(t, inForce)
+	successor := time.Now()
+	eventually(t, func() error { return p.worksSince(successor) })
+	return p.end()
+}
+
+// inForce tells whether edge runs what control wants.
+func inForce() error {
+	s, err := boxStatus()
+	if err == nil && !s.InForce {
+		err = errors.New("the settings are not in force")
+	}
+	return err
+}
+
+// mostSessions is how many edge has files for.
+func mostSessions(t *testing.T) int {
+	t.Helper()
+	s, err := boxStatus()
+	must(t, err)
+	return s.Edge.Limits.MaxSessions
+}
+
+func boxStatus() (s control.Status, err error) {
+	out, err := exec.Command("../../build/breakwater", "status", "--json").CombinedOutput()
+	if err := json.Unmarshal(out, &s); err != nil {
+		return s, fmt.Errorf("read the status: %w: %s", err, out)
+	}
+	return s, err
+}
+
+// probe tries new sessions. Each has a try of its own, as a client's kernel repeats a SYN after a second only.
+type probe struct {
+	trying sync.WaitGroup
+	stop   chan struct{}
+
+	mu     sync.Mutex
+	worked []time.Time // when tries began that worked
+	last   error       // of those that did not
+}
+
+// newConnections tries one every 20 ms.
+func newConnections() *probe {
+	p := &probe{stop: make(chan struct{})}
+	p.trying.Go(func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-p.stop:
+				return
+			case begin := <-tick.C:
+				p.trying.Go(func() { p.try(families[i%2].edge, begin) })
+			}
+		}
+	})
+	return p
+}
+
+func (p *probe) try(edge netip.Addr, begin time.Time) {
+	err := tryEcho(netip.AddrPortFrom(edge, tcpPort), 500*time.Millisecond)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.last = err
+		return
+	}
+	p.worked = append(p.worked, begin)
+}
+
+// worksSince tells whether a try worked that began after a moment.
+func (p *probe) worksSince(moment time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.ContainsFunc(p.worked, moment.Before) {
+		return fmt.Errorf("new connections do not work: %w", p.last)
+	}
+	return nil
+}
+
+// end ends the tries and returns the longest time between the begins of two that worked.
+func (p *probe) end() (longest time.Duration) {
+	close(p.stop)
+	p.trying.Wait()
+	slices.SortFunc(p.worked, time.Time.Compare)
+	for i := range p.worked[1:] {
+		longest = max(longest, p.worked[i+1].Sub(p.worked[i]))
+	}
+	return longest
+}
+
+// tryEcho opens a session and gets four bytes back.
+func tryEcho(at netip.AddrPort, limit time.Duration) error {
+	c, err := dialWithin(at, 0, limit)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(now(limit)); err != nil {
+		return err
+	}
+	if _, err := c.Write([]byte("ping")); err != nil {
+		return err
+	}
+	_, err = c.Read(make([]byte, 4))
+	return err
+}
+
+// survivors are the sessions and flows, and what became of them.
+type survivors struct {
+	playing sync.WaitGroup
+	stop    chan struct{}
+	ends    []func() error // of the origins
+
+	sessions, flows atomic.Int64 // which got an answer once
+	messages        atomic.Int64
+	datagrams       atomic.Int64 // that got no answer
+	mu              sync.Mutex
+	lost            []error         // sessions
+	wrong           []error         // sessions and flows
+	stalls          []time.Duration // the longest of each session
+	flowStalls      []time.Duration // the longest of each flow
+}
+
+// play opens the sessions and flows of one family.
+func (c *survivors) play(t *testing.T, f family, sessions, flows int) {
+	t.Helper()
+	w := way{family: f, header: "v2", dialled: netip.AddrPortFrom(f.edge, tcpPort)}
+	w.listener = listen(t, lab.Origin, netip.AddrPortFrom(f.origin, tcpPort))
+	c.ends = append(c.ends, w.each(echo), echoDatagrams(t, f, "v2-each", udpPort, false))
+	for i := range sessions {
+		c.playing.Go(func() { c.session(w.dialled, uint64(i)) })
+	}
+	for i := range flows {
+		c.playing.Go(func() { c.flow(netip.AddrPortFrom(f.edge, udpPort), uint64(i)) })
+	}
+}
+
+func (c *survivors) allPlay(sessions, flows int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, f := int(c.sessions.Load()), int(c.flows.Load()); s < sessions || f < flows {
+		return fmt.Errorf("%d of %d sessions and %d of %d flows have begun (%d lost, %d wrong, as %w)",
+			s, sessions, f, flows, len(c.lost), len(c.wrong), errors.Join(slices.Concat(c.lost, c.wrong)[:min(1, len(c.lost)+len(c.wrong))]...))
+	}
+	return nil
+}
+
+// end ends the traffic. A session that is there until then ends in order.
+func (c *survivors) end() {
+	close(c.stop)
+	c.playing.Wait()
+}
+
+func (c *survivors) judge(t *testing.T, engine string, gap time.Duration) {
+	t.Helper()
+	slices.Sort(c.stalls)
+	slices.Sort(c.flowStalls)
+	stall, flowStall := atShare(c.stalls, 0.99), atShare(c.flowStalls, 0.99)
+	t.Logf("%d messages; %d sessions lost; %d sessions or flows with wrong bytes; longest stall of sessions: p99 %s, max %s; of flows: p99 %s, max %s, %d datagrams without answer; no new connections for at most %s",
+		c.messages.Load(), len(c.lost), len(c.wrong), stall, atShare(c.stalls, 1), flowStall, atShare(c.flowStalls, 1), c.datagrams.Load(), gap)
+	for _, err := range c.wrong[:min(5, len(c.wrong))] {
+		t.Error(err)
+	}
+	for _, end := range c.ends {
+		if err := end(); err != nil && engine != "user" {
+			t.Errorf("at the origin: %v", err)
+		}
+	}
+	if engine == "user" {
+		return
+	}
+	for _, err := range c.lost[:min(5, len(c.lost))] {
+		t.Error(err)
+	}
+	if stall > longestStall || flowStall > longestStall {
+		t.Errorf("all but one in a hundred stall for at most %s, want %s", max(stall, flowStall), longestStall)
+	}
+	if gap > longestGap {
+		t.Errorf("new connections do not work for %s, want at most %s", gap, longestGap)
+	}
+}
+
+// atShare is the value that a share of a sorted list is not above; zero of an empty one.
+func atShare(sorted []time.Duration, share float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[int(share*float64(len(sorted)-1))].Round(time.Millisecond)
+}
