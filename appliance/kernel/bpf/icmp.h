@@ -47,6 +47,8 @@ static __always_inline bool quoted(struct __sk_buff *skb, struct packet *p, __u8
 		p->tuple.protocol = in->nexthdr;
 		__builtin_memcpy(p->tuple.src, &in->daddr, 16);
 		__builtin_memcpy(p->tuple.dst, &in->saddr, 16);
+		if (mapped(p->tuple.src) || mapped(p->tuple.dst))
+			return false;
 		ports = (void *)(in + 1);
 	}
 	*type = icmp[0];

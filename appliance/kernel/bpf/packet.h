@@ -47,6 +47,12 @@ static __always_inline void map_v4(__u8 *out, __be32 address)
 	words[3] = address;
 }
 
+/* mapped tells whether an address of a tuple is one of IPv4. */
+static __always_inline bool mapped(const __u8 *address)
+{
+	return *(const __u64 *)address == 0 && *(const __u32 *)(address + 8) == bpf_htonl(0xffff);
+}
+
 static __always_inline void copy_address(void *out, const void *in)
 {
 	__u64 *to = out;
@@ -162,6 +168,8 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 		p->tuple.protocol = ip->nexthdr;
 		__builtin_memcpy(p->tuple.src, &ip->saddr, 16);
 		__builtin_memcpy(p->tuple.dst, &ip->daddr, 16);
+		if (mapped(p->tuple.src) || mapped(p->tuple.dst))
+			return NOT_OURS; /* no address of a packet (RFC 4291, 2.5.5.2): with it, this one would be of a session in IPv4 */
 		if (ip->nexthdr == IPPROTO_FRAGMENT) {
 			__u8 *fragment = (void *)(ip + 1); /* RFC 8200, 4.5: next header, 0, offset */
 
