@@ -176,6 +176,8 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 			if ((void *)(fragment + 8) > end)
 				return NOT_OURS;
 			p->tuple.protocol = fragment[0];
+			if (fragment[0] != IPPROTO_TCP && fragment[0] != IPPROTO_UDP)
+				return NOT_OURS;
 			if (!(*(__be16 *)(fragment + 2) & bpf_htons(0xfff8)))
 				read_ports(&p->tuple, fragment + 8, end);
 			return FRAGMENT;
