@@ -71,20 +71,42 @@ var tcpVectors = []struct {
 			c.t.Errorf("the events are %v", events)
 		}
 	}},
-	{"a SYN with another number in a session that lives is the origin's to answer", allHeaders, func(c *conn) {
+	{"a SYN with another number in a session that lives is challenged", allHeaders, func(c *conn) {
 		c.established()
 		c.carries(fromClient, dataAt(1, 1, "hello"))
-		again := synOnly
-		again.seq = 0x30000000
-		c.moves(fromClient, again, again)
-		c.is(stateOpen, 0)
-		c.carries(fromOrigin, ackAt(1, 6)) // what it expects: RFC 5961, 4.2
-		c.carries(fromOrigin, dataAt(1, 6, "go on"))
+		c.carries(fromOrigin, dataAt(1, 6, "welcome"))
+		c.carries(fromClient, ackAt(6, 5))
+		_, before := c.session(fromClient)
+		for _, again := range []segment{
+			{flags: flagSYN, seq: 0x30000000, window: 60000},
+			{flags: flagSYN, seq: 100, window: 60000},
+			{flags: flagSYN, seq: 0x90000000, window: 60000, options: options(optionMSS(1460), optionScale(7)), payload: "early", urgent: 3},
+		} {
+			got := c.passes(c.t, c.sent(fromClient, again).frame(), arrival{})
+			same(c.t, got, c.received(fromOrigin, ackAt(5, 6))) // RFC 5961, 4.2
+		}
+		if _, after := c.session(fromClient); after != before {
+			c.t.Errorf("the session became\n%+v, was\n%+v", after, before)
+		}
+		c.carries(fromOrigin, dataAt(8, 6, "go on"))
 		// The client does not know that connection any more.
 		c.carries(fromClient, segment{flags: flagRST, seq: 6})
 		c.is(stateClosed, uint8(status.ClientReset))
 		c.clientISN += 0x30000000
 		c.established()
+	}},
+	{"an origin that is silent is left", allHeaders, func(c *conn) {
+		c.syn(synOnly, synOnly)
+		c.edit(func(s *bpfSession) { s.Started -= 2.4e9 })
+		c.moves(fromClient, synOnly, synOnly)
+		c.is(stateSYN, 0)
+		c.events(c.t)
+		c.edit(func(s *bpfSession) { s.Started -= 0.2e9 })
+		c.established() // with the same number
+		events := c.rig.events(c.t)
+		if len(events) < 2 || events[0].Type != eventEnd || status.Reason(events[0].Session.Reason) != status.ConnectTimeout || events[1].Type != eventBegin {
+			c.t.Errorf("the events are %v", events)
+		}
 	}},
 	{"a SYN after the end begins anew", allHeaders, func(c *conn) {
 		c.established()
@@ -521,6 +543,28 @@ var tcpVectors = []struct {
 		c.carries(fromClient, dataAt(1, 1, "go on"))
 		c.carries(fromOrigin, dataAt(1, 6, "go on"))
 		c.carries(fromClient, dataAt(6, 6, "and on"))
+	}},
+
+	{"a side that takes nothing is noted", allHeaders, func(c *conn) {
+		c.established()
+		full, some := ackAt(1, 1), ackAt(1, 1)
+		full.window, some.window = 0, 1
+		for _, from := range []int{fromClient, fromOrigin} {
+			c.carries(from, full)
+			_, s := c.session(fromClient)
+			since := s.Side[from].Stalled
+			if since == 0 {
+				c.t.Fatalf("side %d counts as one that takes data", from)
+			}
+			c.carries(from, full)
+			if _, s := c.session(fromClient); s.Side[from].Stalled != since {
+				c.t.Errorf("side %d counts as one that stalls since %d, then since %d", from, since, s.Side[from].Stalled)
+			}
+			c.carries(from, some)
+			if _, s := c.session(fromClient); s.Side[from].Stalled != 0 {
+				c.t.Errorf("side %d counts as one that stalls", from)
+			}
+		}
 	}},
 
 	// The end.
