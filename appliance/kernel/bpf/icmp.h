@@ -67,6 +67,12 @@ static __always_inline bool unreachable(const struct packet *p, __u8 type, __u8 
 	return p->v4 ? code != 4 : type == 1;
 }
 
+/* refusal is the reason that the user path has when a socket says the same: the port is closed, or there is no way to it. */
+static __always_inline __u8 refusal(const struct packet *p, __u8 code)
+{
+	return code == (p->v4 ? 3 : 4) ? REASON_ORIGIN_REFUSED : REASON_NETWORK_UNREACHABLE;
+}
+
 /* translate writes the error for the end that sent the packet: from is the side that would have answered it. minus is taken
  * from its sequence number. */
 __noinline int translate(struct __sk_buff *skb, struct packet *p, __u32 slot, __u32 from, __u32 minus)
@@ -149,7 +155,7 @@ static __always_inline int icmp(struct __sk_buff *skb, struct packet *p)
 	if (p->tuple.protocol == IPPROTO_UDP) {
 		/* As with a socket: the flow ends, and the client's next datagram begins another. */
 		if (r->from == ORIGIN && unreachable(p, type, code))
-			close(r->slot, REASON_ORIGIN_REFUSED, true);
+			close(r->slot, refusal(p, code), true);
 		return drop(IPPROTO_UDP, DROP_ICMP);
 	}
 	/* A guess does not know what is under way (RFC 5927, 4.1). */
@@ -168,7 +174,7 @@ static __always_inline int icmp(struct __sk_buff *skb, struct packet *p)
 			return drop(IPPROTO_TCP, DROP_WINDOW);
 	}
 	if (s->state == STATE_SYN && r->from == ORIGIN && unreachable(p, type, code))
-		close(r->slot, code == 3 || code == 4 || code == 13 ? REASON_ORIGIN_REFUSED : REASON_NETWORK_UNREACHABLE, true);
+		close(r->slot, refusal(p, code), true);
 	return translate(skb, p, r->slot, r->from, minus);
 }
 
