@@ -145,7 +145,7 @@ func (k *Path) over(slot uint32, s *bpfSession) {
 	l.reasons[protocolOf(s)][reason]++
 	if o := k.tables.origins[n.origin]; o != nil {
 		switch reason { //nolint:exhaustive // the others say nothing of the origin
-		case status.OriginRefused, status.ConnectTimeout:
+		case status.OriginRefused, status.ConnectTimeout, status.NetworkUnreachable:
 			o.Failed(reason)
 		}
 		o.Release()

@@ -47,6 +47,8 @@ static __always_inline bool quoted(struct __sk_buff *skb, struct packet *p, __u8
 		p->tuple.protocol = in->nexthdr;
 		__builtin_memcpy(p->tuple.src, &in->daddr, 16);
 		__builtin_memcpy(p->tuple.dst, &in->saddr, 16);
+		if (mapped(p->tuple.src) || mapped(p->tuple.dst))
+			return false;
 		ports = (void *)(in + 1);
 	}
 	*type = icmp[0];
@@ -65,13 +67,20 @@ static __always_inline bool unreachable(const struct packet *p, __u8 type, __u8 
 	return p->v4 ? code != 4 : type == 1;
 }
 
-/* translate writes the error for the end that sent the packet: from is the side that would have answered it. */
-__noinline int translate(struct __sk_buff *skb, struct packet *p, __u32 slot, __u32 from)
+/* refusal is the reason that the user path has when a socket says the same: the port is closed, or there is no way to it. */
+static __always_inline __u8 refusal(const struct packet *p, __u8 code)
+{
+	return code == (p->v4 ? 3 : 4) ? REASON_ORIGIN_REFUSED : REASON_NETWORK_UNREACHABLE;
+}
+
+/* translate writes the error for the end that sent the packet: from is the side that would have answered it. minus is taken
+ * from its sequence number. */
+__noinline int translate(struct __sk_buff *skb, struct packet *p, __u32 slot, __u32 from, __u32 minus)
 {
 	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	struct side *to;
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	__u32 minus, change;
+	__u32 change;
 	__be16 *ports;
 	__be32 *seq, moved;
 	__sum16 *check;
@@ -79,8 +88,6 @@ __noinline int translate(struct __sk_buff *skb, struct packet *p, __u32 slot, __
 	if (!p || !s)
 		return DROP;
 	to = &s->side[(from ^ 1) & 1];
-	/* Of a packet to the origin, the numbers are moved back to the client's. */
-	minus = from == ORIGIN && p->tuple.protocol == IPPROTO_TCP ? s->shift + s->header_length : 0;
 	if (p->v4) {
 		struct iphdr *ip = data + ETH_HLEN, *in = data + ETH_HLEN + sizeof(*ip) + ICMP_HEADER;
 		__be32 src = *(__be32 *)(to->own + 12), dst = *(__be32 *)(to->address + 12);
@@ -135,7 +142,7 @@ __noinline int translate(struct __sk_buff *skb, struct packet *p, __u32 slot, __
 static __always_inline int icmp(struct __sk_buff *skb, struct packet *p)
 {
 	__u8 type = 0, code = 0;
-	__u32 seq = 0;
+	__u32 seq = 0, minus = 0;
 	struct session *s;
 	struct ref *r;
 
@@ -148,21 +155,27 @@ static __always_inline int icmp(struct __sk_buff *skb, struct packet *p)
 	if (p->tuple.protocol == IPPROTO_UDP) {
 		/* As with a socket: the flow ends, and the client's next datagram begins another. */
 		if (r->from == ORIGIN && unreachable(p, type, code))
-			close(r->slot, REASON_ORIGIN_REFUSED, true);
+			close(r->slot, refusal(p, code), true);
 		return drop(IPPROTO_UDP, DROP_ICMP);
 	}
 	/* A guess does not know what is under way (RFC 5927, 4.1). */
-	if (r->from == ORIGIN)
-		seq -= s->shift + (seq == s->isn + s->shift ? 0 : s->header_length);
-	{
+	if (r->from == ORIGIN) {
+		/* The numbers of a packet to the origin are moved back to the client's. In front of a SYN there is no header. */
+		minus = s->shift + (seq == s->isn + s->shift ? 0 : s->header_length);
+		seq -= minus;
+	}
+	if (s->state == STATE_SYN) {
+		if (seq != s->isn)
+			return drop(IPPROTO_TCP, DROP_WINDOW);
+	} else {
 		struct side *sender = &s->side[(r->from ^ 1) & 1], *other = &s->side[r->from & 1];
 
-		if ((__s32)(seq - sender->next) > 0 || (s->state != STATE_SYN && (__s32)(seq - other->ack) < -1))
+		if ((__s32)(seq - sender->next) > 0 || (__s32)(seq - other->ack) < -1)
 			return drop(IPPROTO_TCP, DROP_WINDOW);
 	}
 	if (s->state == STATE_SYN && r->from == ORIGIN && unreachable(p, type, code))
-		close(r->slot, code == 3 || code == 4 || code == 13 ? REASON_ORIGIN_REFUSED : REASON_NETWORK_UNREACHABLE, true);
-	return translate(skb, p, r->slot, r->from);
+		close(r->slot, refusal(p, code), true);
+	return translate(skb, p, r->slot, r->from, minus);
 }
 
 #endif

@@ -20,7 +20,7 @@
 enum { NEXT = -1, DROP = 2 };
 
 /* Flags of TCP, as bits of its byte 13. */
-enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
+enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32 };
 
 /* A packet as it came, and what is to be written. */
 struct packet {
@@ -47,6 +47,12 @@ static __always_inline void map_v4(__u8 *out, __be32 address)
 	words[1] = 0;
 	words[2] = bpf_htonl(0xffff);
 	words[3] = address;
+}
+
+/* mapped tells whether an address of a tuple is one of IPv4. */
+static __always_inline bool mapped(const __u8 *address)
+{
+	return *(const __u64 *)address == 0 && *(const __u32 *)(address + 8) == bpf_htonl(0xffff);
 }
 
 static __always_inline void copy_address(void *out, const void *in)
@@ -171,6 +177,8 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 		p->tuple.protocol = ip->nexthdr;
 		__builtin_memcpy(p->tuple.src, &ip->saddr, 16);
 		__builtin_memcpy(p->tuple.dst, &ip->daddr, 16);
+		if (mapped(p->tuple.src) || mapped(p->tuple.dst))
+			return NOT_OURS; /* no address of a packet (RFC 4291, 2.5.5.2): with it, this one would be of a session in IPv4 */
 		if (ip->nexthdr == IPPROTO_FRAGMENT) {
 			__u8 *fragment = (void *)(ip + 1); /* RFC 8200, 4.5: next header, 0, offset */
 
@@ -179,6 +187,8 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 			p->tuple.protocol = fragment[0];
 			p->id = *(__u32 *)(fragment + 4);
 			p->l4 = ETH_HLEN + sizeof(*ip) + 8;
+			if (fragment[0] != IPPROTO_TCP && fragment[0] != IPPROTO_UDP)
+				return NOT_OURS;
 			if (!(*(__be16 *)(fragment + 2) & bpf_htons(0xfff8)))
 				read_ports(p, fragment + 8, end);
 			return FRAGMENT;

@@ -84,7 +84,7 @@ static __always_inline __u64 source_key(const __u8 *address)
 {
 	const __u64 *words = (const __u64 *)address;
 
-	if (words[0] == 0 && *(const __u32 *)(address + 8) == bpf_htonl(0xffff))
+	if (mapped(address))
 		return (__u64)(bpf_ntohl(*(const __u32 *)(address + 12)) >> 8);
 	return bpf_be64_to_cpu(words[0]) & ~0xffULL;
 }
@@ -320,7 +320,7 @@ __noinline int begin(struct __sk_buff *skb, struct packet *p, struct begun *out)
 		return 0;
 	port = origin_port(m, bpf_ntohs(p->tuple.dport), w.first);
 	out->why = LEFT_FAMILY;
-	if (p->v4 != (*(__u64 *)m->address == 0 && *(__u32 *)(m->address + 8) == bpf_htonl(0xffff)))
+	if (p->v4 != mapped(m->address))
 		return 0;
 	out->why = LEFT_FULL;
 	if (!take_slot(c, t, &slot))

@@ -210,7 +210,8 @@ __noinline __u32 write_syn(struct __sk_buff *skb, struct packet *p, __u32 slot, 
 		w.mss = i->mtu - headers;
 	w.again = s->flags & SESSION_AGAIN && from == CLIENT;
 	bpf_loop(40, syn_option, &w, 0);
-	s->side[from & 1].scale = w.scale;
+	if (s->state == STATE_SYN)
+		s->side[from & 1].scale = w.scale;
 	return store_options(skb, p, &w);
 }
 
@@ -331,7 +332,7 @@ __noinline int append_header(struct __sk_buff *skb, struct packet *p, __u32 slot
 	tcp = tcp_of(skb, p->v4);
 	if (!tcp)
 		return drop(IPPROTO_TCP, DROP_INTERNAL);
-	((__u8 *)tcp)[13] = (p->flags & ~FIN) | PSH;
+	((__u8 *)tcp)[13] = (p->flags & ~(FIN | URG)) | PSH; /* those are of the payload */
 	s->header_sent = bpf_ktime_get_ns();
 	return seal(skb, p, s->side[ORIGIN].address, p->payload - p->l4, size, header_sum(t));
 }
@@ -384,14 +385,16 @@ static __always_inline void note(__u32 slot, struct session *s, const struct pac
 	struct side *side = &s->side[from & 1], *other = &s->side[(from ^ 1) & 1];
 	__u32 last = p->seq + p->size + !!(p->flags & SYN) + !!(p->flags & FIN);
 	__u32 window = p->flags & SYN ? p->window : (__u32)p->window << (side->scale & 15);
+	bool answer = p->flags & SYN && from == ORIGIN && s->state == STATE_SYN;
 
-	if (p->flags & SYN && from == ORIGIN) {
+	if (answer) {
 		side->next = last;
 		other->ack = last; /* numbers begin anywhere, so there is no telling which is later than none */
 	}
 	if ((__s32)(last - side->next) > 0)
 		side->next = last;
-	if (p->flags & ACK && ((__s32)(ack - side->ack) > 0 || p->flags & SYN))
+	/* What the other side has not said cannot be acknowledged (RFC 5961, 5): believed, it would shut that side out. */
+	if (p->flags & ACK && (answer || ((__s32)(ack - side->ack) > 0 && (__s32)(ack - other->next) <= 0)))
 		side->ack = ack;
 	if (window > side->window)
 		side->window = window;
@@ -420,15 +423,16 @@ static __always_inline void note(__u32 slot, struct session *s, const struct pac
 }
 
 /* reset ends the session if the other side would take this RST: it takes exactly the next number (RFC 5961, 3.2), and an
- * answer to its SYN. */
-static __always_inline void reset(__u32 slot, struct session *s, const struct packet *p, __u32 from, __u32 ack)
+ * answer to its SYN. A client whose SYN was answered by another connection resets that one, and sends its SYN again. */
+static __always_inline void reset(__u32 slot, struct session *s, const struct packet *p, __u32 from)
 {
 	struct side *side = &s->side[from & 1], *other = &s->side[(from ^ 1) & 1];
 
 	if (s->state == STATE_SYN) {
-		if (from == ORIGIN && (!(p->flags & ACK) || ack != s->isn + 1))
-			return;
-		close(slot, from == ORIGIN ? REASON_ORIGIN_REFUSED : REASON_CLIENT_RESET, from == ORIGIN);
+		if (from == ORIGIN)
+			close(slot, REASON_ORIGIN_REFUSED, true);
+		else if (p->seq == side->next)
+			close(slot, REASON_CLIENT_RESET, false);
 		return;
 	}
 	if (p->seq == other->ack || p->seq == side->next)
@@ -440,33 +444,42 @@ static __always_inline int redirect(const struct session *s, __u32 from)
 	return bpf_redirect_neigh(s->side[(from ^ 1) & 1].ifindex, 0, 0, 0);
 }
 
+/* client_ack moves what the origin acknowledges back into the client's numbers. */
+static __always_inline __u32 client_ack(struct session *s, const struct packet *p)
+{
+	__u32 length = s->header_length, ack = p->ack - s->shift, said = ack - (s->isn + 1);
+
+	if (s->state == STATE_SYN || p->flags & SYN)
+		return ack; /* of the SYN, or of another connection: of a header it cannot be */
+	if (!length || s->flags & SESSION_HEADED)
+		return ack - length;
+	if (said < length || said > 0x7fffffff)
+		return s->isn + 1; /* of the header, only we know */
+	ack -= length;
+	if (s->header_sent && (__s32)(ack - s->side[CLIENT].next) <= 0)
+		__sync_fetch_and_or(&s->flags, SESSION_HEADED);
+	return ack;
+}
+
 __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
 {
 	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	__u32 length, back, ack, difference = 0;
+	bool counts;
 	int verdict;
 
 	if (!p || !s)
 		return DROP;
 	length = s->header_length;
 	back = s->shift + length;
-	ack = p->ack;
-	if (p->flags & ACK) {
-		__u32 said = ack - s->shift - (s->isn + 1);
-
-		if (s->flags & SESSION_HEADED || !length) {
-			ack -= back;
-		} else if (said < length || said > 0x7fffffff) {
-			ack = s->isn + 1; /* of the header, only we know */
-		} else {
-			ack -= back;
-			__sync_fetch_and_or(&s->flags, SESSION_HEADED);
-		}
-	}
 	if (!within(s, p, ORIGIN))
 		return drop(IPPROTO_TCP, DROP_WINDOW);
+	ack = p->flags & ACK ? client_ack(s, p) : p->ack;
+	/* An answer to the SYN acknowledges it. Anything else is for the client to judge (RFC 9293, 3.10.7.3). */
+	counts = s->state != STATE_SYN || (p->flags & ACK && ack == s->isn + 1);
 	if (p->flags & RST) {
-		reset(slot, s, p, ORIGIN, ack);
+		if (counts)
+			reset(slot, s, p, ORIGIN);
 	} else if (p->flags & SYN) {
 		difference = write_syn(skb, p, slot, ORIGIN);
 		if (length && p->flags & ACK) {
@@ -481,11 +494,13 @@ __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
 			difference = sum_add(difference, sum_change(tcp->window, less));
 			tcp->window = less;
 		}
-		note(slot, s, p, ORIGIN, ack);
-		if (p->flags & ACK && __sync_val_compare_and_swap(&s->state, STATE_SYN, STATE_OPEN) == STATE_SYN)
+		if (counts)
+			note(slot, s, p, ORIGIN, ack);
+		if (counts && __sync_val_compare_and_swap(&s->state, STATE_SYN, STATE_OPEN) == STATE_SYN)
 			tell(EVENT_ANSWERED, slot, false);
 	} else {
-		note(slot, s, p, ORIGIN, ack);
+		if (counts)
+			note(slot, s, p, ORIGIN, ack);
 		if (back && p->options > 0) {
 			__be32 first = 0;
 
@@ -529,11 +544,11 @@ __noinline int from_client(struct __sk_buff *skb, struct packet *p, __u32 slot)
 		}
 		if (!append)
 			seq += s->header_length;
-	} else if (p->seq != s->isn) { /* that is a keepalive before the header arrived */
+	} else if (p->seq != s->isn && s->state != STATE_SYN) { /* that is a keepalive before the header arrived */
 		seq += s->header_length;
 	}
 	if (p->flags & RST)
-		reset(slot, s, p, CLIENT, p->ack);
+		reset(slot, s, p, CLIENT);
 	else
 		note(slot, s, p, CLIENT, p->ack);
 	verdict = write_tcp(skb, p, s, CLIENT, seq, p->ack, difference);
@@ -576,7 +591,7 @@ static __always_inline int tcp(struct __sk_buff *skb, struct packet *p)
 			close(r->slot, REASON_CONNECT_TIMEOUT, true); /* perhaps another origin is there */
 		else if (s->state == STATE_OPEN && p->seq != s->isn)
 			return challenge(skb, p, r->slot);
-		if (s->state == STATE_CLOSED && (p->seq != s->isn || s->reason == REASON_CONNECT_TIMEOUT)) {
+		if (s->state == STATE_CLOSED) { /* some try a second time after a refusal, with the same number */
 			forget(r->slot);
 			return new_tcp(skb, p);
 		}
