@@ -46,36 +46,6 @@ const (
 	verdictRedirect = 7
 )
 
-// The counts of bpf/layout.h; TestConstants compares them.
-const (
-	leftOther = iota
-	leftOff
-	leftService
-	leftBanned
-	leftLimit
-	leftOptions
-	leftOrigin
-	leftFamily
-	leftPort
-	leftFull
-	leftExtension
-	leftCount
-)
-
-const (
-	dropFragment = iota
-	dropMalformed
-	dropWindow
-	dropTTL
-	dropHeader
-	dropOversize
-	dropAmplification
-	dropSPP
-	dropICMP
-	dropInternal
-	dropCount
-)
-
 const interfaceMTU = 1500
 
 // newRig opens a Path with a plan.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* What the programs and package kernel share: every struct here has a twin in layout.go, and TestLayout compares them
+/* What the programs and package kernel share: every struct here has a twin in bpf_bpfel.go, and TestLayout compares them
  * byte by byte through BTF. A change of a struct in a pinned map needs a new LAYOUT. */
 #ifndef LAYOUT_H
 #define LAYOUT_H
@@ -252,7 +252,7 @@ struct ending {
 	__u32 done;   /* answer: 1 when there was such a session */
 };
 
-/* The status.Reason that a session ends with here; TestReasons compares them. */
+/* The status.Reason that a session ends with here; TestConstants compares them. */
 enum {
 	REASON_NORMAL = 0,
 	REASON_CLIENT_RESET = 1,
