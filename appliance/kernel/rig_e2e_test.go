@@ -46,36 +46,6 @@ const (
 	verdictRedirect = 7
 )
 
-// The counts of bpf/layout.h; TestConstants compares them.
-const (
-	leftOther = iota
-	leftOff
-	leftService
-	leftBanned
-	leftLimit
-	leftOptions
-	leftOrigin
-	leftFamily
-	leftPort
-	leftFull
-	leftExtension
-	leftCount
-)
-
-const (
-	dropFragment = iota
-	dropMalformed
-	dropWindow
-	dropTTL
-	dropHeader
-	dropOversize
-	dropAmplification
-	dropSPP
-	dropICMP
-	dropInternal
-	dropCount
-)
-
 const interfaceMTU = 1500
 
 // newRig opens a Path with a plan.
@@ -223,7 +193,7 @@ func (r *rig) apply(t testing.TB, p *plan.Plan) {
 	if err := r.pools.Apply(p, nil); err != nil {
 		t.Fatal(err)
 	}
-	r.must(t, func() error { return r.path.Apply(p) })
+	r.must(t, func() error { return r.path.Apply(p, func() error { return nil }) })
 }
 
 // run gives one frame to the program, as it comes in by an interface.

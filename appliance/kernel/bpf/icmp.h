@@ -29,6 +29,8 @@ static __always_inline bool quoted(struct __sk_buff *skb, struct packet *p, __u8
 
 		if ((void *)(in + 1) + 8 > end || ip->ihl != 5 || ip->frag_off & bpf_htons(0x3fff))
 			return false;
+		if (bpf_ntohs(ip->tot_len) + ETH_HLEN < room) /* what Ethernet padded is no part of it */
+			return false;
 		icmp = (void *)(ip + 1);
 		if (in->version != 4 || in->ihl != 5 || in->frag_off & bpf_htons(0x1fff))
 			return false;
@@ -39,7 +41,7 @@ static __always_inline bool quoted(struct __sk_buff *skb, struct packet *p, __u8
 	} else {
 		struct ipv6hdr *ip = data + ETH_HLEN, *in = data + ETH_HLEN + sizeof(*ip) + ICMP_HEADER;
 
-		if ((void *)(in + 1) + 8 > end)
+		if ((void *)(in + 1) + 8 > end || bpf_ntohs(ip->payload_len) + sizeof(*ip) + ETH_HLEN < room)
 			return false;
 		icmp = (void *)(ip + 1);
 		if (in->version != 6)

@@ -205,7 +205,7 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 		return NOT_OURS;
 	}
 	/* A batch of GRO or GSO beyond 64 KiB has no length in its header (BIG TCP). */
-	if (skb->gso_segs > 1 && total + ETH_HLEN < skb->len)
+	if (skb->gso_segs > 1 && total == (p->v4 ? 0 : sizeof(struct ipv6hdr)))
 		total = skb->len - ETH_HLEN;
 	total += ETH_HLEN;
 	if (total > skb->len)
