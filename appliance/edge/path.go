@@ -18,7 +18,7 @@ func (e *Edge) openPath() {
 	}
 	path, err := kernel.Open(kernel.Options{
 		Dir: e.options.Pins, Pools: e.pools, Log: e.options.Log, Wanted: e.engine.EventsWanted, Publish: e.engine.Publish,
-		Count: e.engine.CountOther, Carried: e.engine.Carried,
+		Count: e.engine.CountOther,
 		Route: func(to netip.Addr) (kernel.Route, error) {
 			way, err := steering.RouteTo(to)
 			return kernel.Route(way), err
@@ -30,7 +30,8 @@ func (e *Edge) openPath() {
 		return
 	}
 	e.path = path
-	e.engine.CatchUp = path.CatchUp
+	e.engine.CatchUp, e.engine.Share = path.CatchUp, path.Share
+	path.Share(0, 0) // not what the last process had
 }
 
 // applyEngines puts the services of p in force on both paths. A plan is not refused because of the kernel path: the user path

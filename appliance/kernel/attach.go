@@ -20,6 +20,7 @@ func (k *Path) attach(p *plan.Plan, t tables) error {
 	}
 	if err := k.configure(func(c *bpfConfiguration) {
 		c.FirstPort, c.LastPort, c.HalfOpen = uint32(first), uint32(last), maxHalfOpen
+		c.MaxSessions, c.MaxFlows = most(p.Limits.MaxSessions), most(p.Limits.MaxFlows)
 		c.MaxFlowsPerSource, c.NewFlows = limit(p.Limits.MaxFlowsPerSource), limit(p.Limits.NewFlowsPerSec)
 	}); err != nil {
 		return err
@@ -97,7 +98,9 @@ func most(n int) uint32 {
 const maxHalfOpen = 1024
 
 // ethernet tells whether frames have the headers that the program reads.
-func ethernet(i *net.Interface) bool { return i.Flags&net.FlagLoopback == 0 && len(i.HardwareAddr) == 6 }
+func ethernet(i *net.Interface) bool {
+	return i.Flags&net.FlagLoopback == 0 && len(i.HardwareAddr) == 6
+}
 
 // minSourcePorts are as many as are worth the while.
 const minSourcePorts = 1024

@@ -183,14 +183,16 @@ type bpfText struct {
 }
 
 type bpfTotal struct {
-	_        structs.HostLayout
-	Fresh    uint64
-	Sessions uint64
-	Flows    uint64
-	Lost     uint64
-	Second   uint64
-	NewFlows uint64
-	HalfOpen uint64
+	_             structs.HostLayout
+	Fresh         uint64
+	Sessions      uint64
+	Flows         uint64
+	Lost          uint64
+	Second        uint64
+	NewFlows      uint64
+	HalfOpen      uint64
+	OtherSessions uint64
+	OtherFlows    uint64
 }
 
 type bpfTuple struct {

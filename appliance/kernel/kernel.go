@@ -21,6 +21,7 @@ package kernel
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,10 +47,8 @@ type Options struct {
 	// Wanted tells whether anybody reads events; Publish gives them to those who do.
 	Wanted  func() bool
 	Publish func(status.EventType, status.Session, status.Reason)
-	// Count tells the user path that the kernel path carries n more sessions or flows of a service; Carried tells how many
-	// the user path does. Limits are for both together.
-	Count   func(service string, protocol plan.Protocol, n int64)
-	Carried func() (sessions, flows int64)
+	// Count tells the user path that the kernel path carries n more sessions or flows of a service.
+	Count func(service string, protocol plan.Protocol, n int64)
 }
 
 // Route is the way to an address.
@@ -72,7 +71,6 @@ type Path struct {
 	ways   map[netip.Addr]Route // to origins, as the kernel said last
 	ledger ledger
 	banned map[netip.Prefix]bool
-	limits limits
 	sample ringbuf.Record // of the event that is read
 }
 
@@ -165,10 +163,7 @@ func (k *Path) Apply(p *plan.Plan, swap func() error) error {
 	if err := swap(); err != nil {
 		return err
 	}
-	k.plan, k.limits = p, limits{}
-	if err := k.shareLimits(); err != nil {
-		return err
-	}
+	k.plan = p
 	if err := k.flip(generation, next); err != nil {
 		return err
 	}
@@ -192,9 +187,6 @@ func (k *Path) refresh() error {
 	if k.plan == nil {
 		return nil
 	}
-	if err := k.shareLimits(); err != nil {
-		return err
-	}
 	next := k.tables
 	if err := k.buildPools(k.plan, &next); err != nil {
 		return err
@@ -205,20 +197,13 @@ func (k *Path) refresh() error {
 	return k.publish(next)
 }
 
-// shareLimits takes what the user path carries from what there may be.
-func (k *Path) shareLimits() error {
-	sessions, flows := k.options.Carried()
-	left := func(limit, taken int64) uint32 { return uint32(max(limit-taken, 0)) } //nolint:gosec // bounded by most
-	l := limits{left(int64(most(k.plan.Limits.MaxSessions)), sessions), left(int64(most(k.plan.Limits.MaxFlows)), flows)}
-	if l == k.limits {
-		return nil
-	}
-	k.limits = l
-	return k.configure(func(c *bpfConfiguration) { c.MaxSessions, c.MaxFlows = l.sessions, l.flows })
+// Share tells the program how many sessions and flows the user path has now, as limits are for both together.
+func (k *Path) Share(sessions, flows int64) {
+	var value [16]byte
+	binary.NativeEndian.PutUint64(value[:8], uint64(max(sessions, 0)))
+	binary.NativeEndian.PutUint64(value[8:], uint64(max(flows, 0)))
+	_, _ = k.objects.totals.WriteAt(value[:], offsetOthers) // the map is as long as that
 }
-
-// limits are how many sessions and flows the program may have.
-type limits struct{ sessions, flows uint32 }
 
 // reattach finds interfaces that came back, and ways to origins that changed.
 func (k *Path) reattach() error {

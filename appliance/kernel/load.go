@@ -20,8 +20,9 @@ import (
 // objects are the programs and maps, with the array of sessions in our memory.
 type objects struct {
 	bpfObjects
-	dir    string // of the pinned maps of this layout
-	memory *ebpf.Memory
+	dir    string       // of the pinned maps of this layout
+	memory *ebpf.Memory // of the sessions
+	totals *ebpf.Memory
 	slots  uint32
 }
 
@@ -31,6 +32,7 @@ const (
 	// memoryOfSlot is how much of the box's memory there has to be for each slot.
 	memoryOfSlot = 8 << 10
 	sessionSize  = 264 // bytes; TestLayout
+	offsetOthers = 56  // of total.other_sessions, then other_flows; TestLayout
 )
 
 // perProcess are the maps that a process makes for itself: nothing that lives is in them.
@@ -74,6 +76,9 @@ func load(dir string) (*objects, error) {
 	}
 	if o.memory, err = o.Sessions.Memory(); err != nil {
 		return nil, errors.Join(fmt.Errorf("map the sessions: %w", err), o.close())
+	}
+	if o.totals, err = o.Totals.Memory(); err != nil {
+		return nil, errors.Join(fmt.Errorf("map the totals: %w", err), o.close())
 	}
 	return o, nil
 }

@@ -69,7 +69,6 @@ func newRig(t testing.TB, p *plan.Plan) *rig {
 			Wanted:  func() bool { return false },
 			Publish: func(status.EventType, status.Session, status.Reason) {},
 			Count:   func(string, plan.Protocol, int64) {},
-			Carried: func() (int64, int64) { return r.carried.sessions, r.carried.flows },
 		})
 		return err
 	})

@@ -48,7 +48,9 @@ type Engine struct {
 	// CatchUp is called before a new client is decided about, so that the other engine counts what it carries by now. nil:
 	// there is none. It is set before Run.
 	CatchUp func()
-	events  events
+	// Share tells the other engine how many sessions and flows this one has, whenever that changes; as CatchUp.
+	Share  func(sessions, flows int64)
+	events events
 
 	openSessions, openFlows atomic.Int64
 	openReplies             atomic.Int64 // sockets that answer clients of flows
@@ -333,5 +335,10 @@ func (e *Engine) CountOther(service string, protocol plan.Protocol, n int64) {
 	stats.otherSessions.Add(n)
 }
 
-// Carried tells how many sessions and flows this engine has.
-func (e *Engine) Carried() (sessions, flows int64) { return e.openSessions.Load(), e.openFlows.Load() }
+// carry counts sessions and flows that begin or end.
+func (e *Engine) carry(sessions, flows int64) {
+	sessions, flows = e.openSessions.Add(sessions), e.openFlows.Add(flows)
+	if e.Share != nil {
+		e.Share(sessions, flows)
+	}
+}

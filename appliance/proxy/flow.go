@@ -107,7 +107,7 @@ func (w *worker) newFlow(table *table, client, edge netip.AddrPort) *flow {
 		return nil
 	}
 	w.flows.add(f)
-	w.engine.openFlows.Add(1)
+	w.engine.carry(0, 1)
 	shard := &service.stats.shards[w.number]
 	shard.flows.Add(1)
 	shard.flowsOpened.Add(1)
@@ -354,7 +354,7 @@ func (w *worker) endFlow(f *flow, reason status.Reason) {
 		w.publish(status.Disconnect, w.flowRecord(f), reason)
 	}
 	f.service.stats.shards[w.number].flows.Add(-1)
-	w.engine.openFlows.Add(-1)
+	w.engine.carry(0, -1)
 	w.flows.remove(f)
 	w.releaseFlow(f)
 }

@@ -99,7 +99,7 @@ func (w *worker) open(fd int32, client netip.AddrPort) {
 		w.closeCleanly(fd)
 		return
 	}
-	w.engine.openSessions.Add(1)
+	w.engine.carry(1, 0)
 	index, s, gen := w.sessions.take(w.now + int64(service.Timeouts.Connect))
 	*s = session{
 		id: w.newID(), index: index, gen: gen, worker: w, service: service, client: client, edge: edge, first: first,
@@ -216,7 +216,7 @@ func (s *session) finish(reason status.Reason, how ending) {
 		w.publish(status.Disconnect, s.record(), reason)
 	}
 	s.shard().sessions.Add(-1)
-	w.engine.openSessions.Add(-1)
+	w.engine.carry(-1, 0)
 	for _, d := range []*side{&s.clientSide, &s.originSide} {
 		if d.fd >= 0 && how == abort {
 			resetOnClose(d.fd)

@@ -147,7 +147,7 @@ func TestSessionsOutliveEdge(t *testing.T) {
 		back()
 		found := 0
 		for _, s := range sessions(t) {
-			if s.Service == "games" && s.Path == plan.PathKernel {
+			if s.Service == "games" && s.Path == plan.PathKernel && s.Edge.Addr() == f.edge {
 				found++
 			}
 		}

@@ -194,6 +194,8 @@ struct total {
 	__u64 second;   /* of the count of new flows */
 	__u64 new_flows;
 	__u64 half_open; /* TCP sessions whose origin has not answered yet */
+	__u64 other_sessions; /* of the user path, which writes them here */
+	__u64 other_flows;
 };
 
 /* Counts by number of a service: its sessions and flows now. By number of an origin: sessions has the sessions and flows of
@@ -219,13 +221,13 @@ enum {
 	LEFT_SERVICE,      /* no service, or one of the user path */
 	LEFT_BANNED,
 	LEFT_LIMIT,
-	LEFT_HALF_OPEN,    /* many SYNs without an answer: perhaps a flood */
 	LEFT_OPTIONS,      /* TCP options that only an end of the connection can answer, or data in the SYN */
 	LEFT_ORIGIN,       /* none that is free, or the user path is to try it */
 	LEFT_FAMILY,       /* the origin is of the other IP version */
 	LEFT_PORT,         /* no source port */
 	LEFT_FULL,         /* no slot */
 	LEFT_EXTENSION,    /* IPv6 extension headers, IP options */
+	LEFT_HALF_OPEN,    /* many SYNs without an answer: perhaps a flood */
 	LEFT_COUNT,
 };
 

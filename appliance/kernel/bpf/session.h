@@ -236,8 +236,8 @@ static __always_inline bool admit(struct configuration *c, struct total *t, stru
 	if (!n)
 		return false;
 	if (p->tuple.protocol == IPPROTO_TCP)
-		return t->sessions < c->max_sessions && (!v->max_sessions || n->sessions < v->max_sessions);
-	if (t->flows >= c->max_flows || (v->max_flows && n->flows >= v->max_flows))
+		return t->sessions + t->other_sessions < c->max_sessions && (!v->max_sessions || n->sessions < v->max_sessions);
+	if (t->flows + t->other_flows >= c->max_flows || (v->max_flows && n->flows >= v->max_flows))
 		return false;
 	if (c->max_flows_per_source) {
 		__u64 key = source_key(p->tuple.src);

@@ -15,6 +15,9 @@
 /* A header that was sent so long ago, in ns, is sent again with the client's next first bytes. */
 #define HEADER_AGAIN 20000000ULL
 
+/* An origin that has what lies behind the header, but not it, so long after it was sent, in ns, has lost it. */
+#define HEADER_LOST 3000000ULL
+
 /* An origin that has not answered a SYN for so long, in ns, is left for another: with the client's second repetition. */
 #define ORIGIN_SILENT 2500000000ULL
 
@@ -461,6 +464,39 @@ static __always_inline __u32 client_ack(struct session *s, const struct packet *
 	return ack;
 }
 
+/* renew makes of an acknowledgement that shows that the header was lost, as it has what lies behind, the header once more. The
+ * acknowledgement comes again from the interface. Without that the client would find out only by its timer. */
+__noinline int renew(struct __sk_buff *skb, struct packet *p, __u32 slot)
+{
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
+	const struct side *o;
+	struct tcphdr *tcp;
+	int verdict;
+
+	if (!p || !s)
+		return DROP;
+	o = &s->side[ORIGIN];
+	s->header_sent = bpf_ktime_get_ns();
+	if (bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
+		return drop(IPPROTO_TCP, DROP_HEADER);
+	p->payload = p->l4 + sizeof(*tcp);
+	p->flags = ACK;
+	if (bpf_skb_change_tail(skb, p->payload, 0) || !set_ip_size(skb, p->v4, p->payload - ETH_HLEN))
+		return drop(IPPROTO_TCP, DROP_HEADER);
+	if (!rewrite_ip((void *)(long)skb->data, (void *)(long)skb->data_end, p, o->own, o->address, 0))
+		return drop(IPPROTO_TCP, DROP_TTL);
+	tcp = tcp_of(skb, p->v4);
+	if (!tcp)
+		return drop(IPPROTO_TCP, DROP_INTERNAL);
+	tcp->source = o->own_port;
+	tcp->dest = o->port;
+	tcp->seq = bpf_htonl(s->isn + 1 + s->shift);
+	tcp->ack_seq = bpf_htonl(s->side[CLIENT].ack);
+	((__u8 *)tcp)[12] = sizeof(*tcp) / 4 << 4;
+	verdict = append_header(skb, p, slot);
+	return verdict == NEXT ? bpf_redirect_neigh(o->ifindex, 0, 0, 0) : verdict;
+}
+
 __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
 {
 	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
@@ -501,6 +537,10 @@ __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
 			tell(EVENT_ANSWERED, slot, false);
 		}
 	} else {
+		/* More options than timestamps are SACK blocks. */
+		if (length && p->options > 12 && ack == s->isn + 1 && s->state == STATE_OPEN && s->header_sent &&
+		    bpf_ktime_get_ns() - s->header_sent > HEADER_LOST)
+			return renew(skb, p, slot);
 		if (counts)
 			note(slot, s, p, ORIGIN, ack);
 		if (back && p->options > 0) {
