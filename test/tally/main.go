@@ -30,8 +30,8 @@ type stage struct {
 
 // stages are in the order in which they tell most for the least time. unit is every test that needs no root, with the
 // race detector, and replays what fuzzing found. e2e is those that need it, which have this build tag, one package at
-// a time, because there is one lab on a machine. Those of the web page in a real browser are a stage of their own.
-// The last two build the image and start it once; `make test-image` does more of that.
+// a time, because there is one lab on a machine; services are on the kernel path where they can be. What depends on the engine
+// runs on the user path once more. Those of the web page in a real browser are a stage of their own. The last two build the image and start it once; `make test-image` does more of that.
 func stages(privileged []string) []stage {
 	asRoot := func(args ...string) []string {
 		if os.Geteuid() != 0 {
@@ -41,12 +41,17 @@ func stages(privileged []string) []stage {
 	}
 	end := asRoot("go", "test", "-json", "-tags", "e2e", "-count=1", "-p=1", "-timeout=30m")
 	const browser = "./test/browser"
+	// What says nothing of engines, and takes long.
+	const skip = "Ladder|EveryTCPPort|KillOf|EdgeRestart|UDPFlood|Unconfirmed|Drift|Memory|LocalServices|BadInput|ClearLeaves|FewFiles|OriginDown|SilentOrigin|HealthChecks"
+	onUserPath := slices.Concat([]string{"env", "BREAKWATER_PATH=user"}, end, []string{"-skip", skip, "./test/e2e"})
 	headless := slices.DeleteFunc(privileged, func(dir string) bool { return dir == browser })
 	return []stage{
 		{"vet", false, []string{"go", "vet", "-tags", "e2e vm", "./..."}},
 		{"lint", false, []string{"make", "-s", "lint"}},
+		{"generated", false, []string{"sh", "-c", "make -s generate && git diff --exit-code --stat"}},
 		{"unit", true, []string{"go", "test", "-json", "-race", "-shuffle=on", "./..."}},
 		{"e2e", true, slices.Concat(end, headless)},
+		{"user path", true, onUserPath},
 		{"browser", true, slices.Concat(end, []string{browser})},
 		{"image", false, []string{"sh", "-c", "make -s image && test/tools/units"}},
 		{"boot", true, slices.Concat(asRoot("go", "test", "-json", "-tags", "vm", "-count=1", "-timeout=20m"), []string{"-run", "^TestNewBox$", "./test/vm"})},

@@ -12,6 +12,7 @@ package torture
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -26,8 +27,8 @@ import (
 	"breakwater/test/lab"
 )
 
-// engines are what carries the sessions: every test runs with each.
-var engines = []string{"kernel", "user"}
+// engines are what carries the sessions: every test runs with each. BREAKWATER_PATH names another than the kernel path.
+var engines = []string{cmp.Or(os.Getenv("BREAKWATER_PATH"), "kernel")}
 
 // TestMain starts the lab. What the box logs goes to the file that BREAKWATER_E2E_LOG names, else to standard error.
 func TestMain(m *testing.M) {
