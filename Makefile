@@ -5,16 +5,17 @@ lint := build/tools/golangci-lint-2.15.0
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run test build image boot test-image bench lint fuzz e2e browser clean
+.PHONY: help run test build image boot test-image bench lint generate fuzz e2e browser clean
 
 help:
 	@echo 'make run    a whole network on this machine: client, box, origin; Ctrl-C removes it'
 	@echo 'make test   every test; of those of the image the first start only'
 	@echo 'make build  build/breakwater'
-	@echo 'make bench  the user path next to haproxy and nginx; a table and build/bench.json'
+	@echo 'make bench  both paths next to haproxy and nginx; a table and build/bench.json'
 	@echo 'make image  the bootable image, in build/image; make boot starts it in QEMU, without KVM'
 	@echo 'make test-image  every test of the image: starts, updates, installs and breaks it'
 	@echo 'make lint   style, and the import table'
+	@echo 'make generate  the eBPF objects, from their C'
 	@echo 'make e2e    the end-to-end tests only'
 	@echo 'make browser  the web page in Chromium only; pictures of it in build/screens'
 	@echo 'make fuzz   every fuzz target for FUZZTIME (30s)'
@@ -62,6 +63,10 @@ $(lint):
 	@mkdir -p build/tools
 	@GOBIN=$(CURDIR)/build/tools go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 	@mv build/tools/golangci-lint $@
+
+generate:
+	@test/tools/setup generate
+	@go generate ./...
 
 fuzz:
 	@test/tools/fuzz $(FUZZTIME)

@@ -60,6 +60,14 @@ type bpfEvent struct {
 	Session bpfSession
 }
 
+type bpfFragmentKey struct {
+	_    structs.HostLayout
+	Src  [16]uint8
+	Dst  [16]uint8
+	Id   uint32
+	Zero uint32
+}
+
 type bpfInterface struct {
 	_     structs.HostLayout
 	Edge  uint32
@@ -203,6 +211,7 @@ const (
 	bpfMapConfig           = "config"
 	bpfMapDrops            = "drops"
 	bpfMapEvents           = "events"
+	bpfMapFragments        = "fragments"
 	bpfMapInterfaces       = "interfaces"
 	bpfMapLeft             = "left"
 	bpfMapMembers          = "members"
@@ -291,6 +300,7 @@ type bpfMapSpecs struct {
 	Config        *ebpf.MapSpec `ebpf:"config"`
 	Drops         *ebpf.MapSpec `ebpf:"drops"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
+	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
 	Interfaces    *ebpf.MapSpec `ebpf:"interfaces"`
 	Left          *ebpf.MapSpec `ebpf:"left"`
 	Members       *ebpf.MapSpec `ebpf:"members"`
@@ -353,6 +363,7 @@ type bpfMaps struct {
 	Config        *ebpf.Map `ebpf:"config"`
 	Drops         *ebpf.Map `ebpf:"drops"`
 	Events        *ebpf.Map `ebpf:"events"`
+	Fragments     *ebpf.Map `ebpf:"fragments"`
 	Interfaces    *ebpf.Map `ebpf:"interfaces"`
 	Left          *ebpf.Map `ebpf:"left"`
 	Members       *ebpf.Map `ebpf:"members"`
@@ -381,6 +392,7 @@ func (m *bpfMaps) Close() error {
 		m.Config,
 		m.Drops,
 		m.Events,
+		m.Fragments,
 		m.Interfaces,
 		m.Left,
 		m.Members,

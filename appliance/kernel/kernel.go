@@ -68,7 +68,8 @@ type Path struct {
 	plan   *plan.Plan // nil: none yet
 	tables tables
 	names  names
-	links  map[int]*attachment // by interface index
+	links  map[int]*attachment  // by interface index
+	ways   map[netip.Addr]Route // to origins, as the kernel said last
 	ledger ledger
 	banned map[netip.Prefix]bool
 	limits limits
@@ -78,7 +79,7 @@ type Path struct {
 const (
 	// eventsEvery is how soon it is known what the program did. It never wakes this process: that would cost a connection more
 	// than all the rest.
-	eventsEvery = 20 * time.Millisecond
+	eventsEvery = 50 * time.Millisecond
 	// refreshEvery is how soon the program hears of an origin that came up or went down.
 	refreshEvery = 100 * time.Millisecond
 	// sweepEvery is how exact timeouts are.
@@ -95,7 +96,7 @@ func Open(o Options) (*Path, error) {
 		// The program of the last process must not go on by tables that nobody keeps.
 		return nil, errors.Join(err, switchAllOff(o.Dir))
 	}
-	k := &Path{options: o, objects: objects, links: make(map[int]*attachment)}
+	k := &Path{options: o, objects: objects, links: make(map[int]*attachment), ways: make(map[netip.Addr]Route)}
 	if k.events, err = ringbuf.NewReader(objects.Events); err != nil {
 		return nil, errors.Join(fmt.Errorf("read the events of the kernel path: %w", err), objects.close())
 	}
@@ -147,6 +148,7 @@ func (k *Path) every(ctx context.Context, interval time.Duration, do func() erro
 func (k *Path) Apply(p *plan.Plan) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	clear(k.ways)
 	next, err := k.build(p)
 	if err != nil {
 		return err
@@ -217,6 +219,7 @@ func (k *Path) reattach() error {
 	if k.plan == nil {
 		return nil
 	}
+	clear(k.ways) // the next refresh asks again
 	_, err := k.retire()
 	return errors.Join(err, k.attach(k.plan, k.tables))
 }

@@ -240,9 +240,9 @@ func (k *Path) memberEntry(pool string, m *origin.Member, t *tables) (bpfMember,
 		others = m.Taken - k.ledger.perPlace[place]
 	}
 	e.Others = limit(int(others))
-	way, err := k.options.Route(m.Address)
-	if err != nil {
-		return e, nil //nolint:nilerr // no way: the user path says so to each client
+	way := k.way(m.Address)
+	if way.Interface == 0 {
+		return e, nil // the user path says so to each client
 	}
 	e.Ifindex, e.Source = uint32(way.Interface), way.Source.As16() //nolint:gosec // an index
 	if m.Address.Is4() {
@@ -250,6 +250,16 @@ func (k *Path) memberEntry(pool string, m *origin.Member, t *tables) (bpfMember,
 	}
 	t.interfaces = append(t.interfaces, way.Interface)
 	return e, nil
+}
+
+// way is the route to an origin; zero when there is none.
+func (k *Path) way(to netip.Addr) Route {
+	way, known := k.ways[to]
+	if !known {
+		way, _ = k.options.Route(to) // without one the zero value says it
+		k.ways[to] = way
+	}
+	return way
 }
 
 // samePools tells whether t says the same of origins as other, but for how many sessions those of the user path are, which

@@ -12,8 +12,8 @@ type Member struct {
 	Address     netip.Addr
 	Key, Weight uint64
 	First, Last uint16 // ports, as in plan.Origin
-	Usable      bool   // it is up, or all are down
-	Try         bool   // it is down, and one client is to try it: Pick sends the one
+	Usable      bool   // it is up
+	Try         bool   // it is down, and clients try it: one as its time has come, or each as all are down. Pick finds who
 	Limit       int64  // of the sessions and flows of all addresses of the origin; 0: none
 	Taken       int64  // of those
 	Sessions    int64  // sessions and flows of this address
@@ -30,7 +30,7 @@ func (p *Pool) Members() (choice plan.Choice, list []Member, turns []int32) {
 		up := o.now.Load().up
 		list = append(list, Member{
 			Origin: o, Address: o.address.Unmap(), Key: o.key, Weight: m.weight, First: m.first, Last: m.last,
-			Usable: up || panicked, Try: !up && !panicked && o.retryDue(),
+			Usable: up, Try: !up && (panicked || o.retryDue()),
 			Limit: o.places.limit.Load(), Taken: o.places.taken.Load(), Sessions: o.sessions.Load(),
 		})
 	}

@@ -155,7 +155,7 @@ func TestMetrics(t *testing.T) {
 		own := ownAddress(t, f, 54)
 		ends := service("ends", "1403")
 		refuses := service("refuses", "1404")
-		refuses.Pool = "down"
+		refuses.Pool, refuses.Path = "down", "user"
 		apply(t, document([]settings.Pool{pool("games", f.origin), pool("down", own)}, ends, refuses))
 		series := map[uint16]string{
 			1403: `breakwater_closes_total{code="200",protocol="tcp",reason="normal"}`,

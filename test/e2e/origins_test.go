@@ -48,7 +48,7 @@ func onlyFrom(t *testing.T, f family, port uint16, want string, n int) {
 	}
 }
 
-// TestOriginDown: the player gets a clean end, the operator the code why.
+// TestOriginDown: on the user path the player gets a clean end, the operator the code why.
 func TestOriginDown(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		refuses, silent := ownAddress(t, f, 54), ownAddress(t, f, 55)
@@ -57,6 +57,7 @@ func TestOriginDown(t *testing.T) {
 		change(t, lab.Origin, iptables+" -A"+rule, iptables+" -D"+rule)
 		refused, blackholed := service("refused", "1"), service("blackholed", "2")
 		refused.Pool, blackholed.Pool = "refuses", "silent"
+		refused.Path, blackholed.Path = "user", "user"
 		blackholed.Timeouts.Connect = settings.Duration(300 * time.Millisecond)
 		apply(t, document([]settings.Pool{pool("refuses", refuses), pool("silent", silent)}, refused, blackholed))
 		log := watchEvents(t, f)
@@ -109,7 +110,7 @@ func waitForOrigin(t *testing.T, name string, up bool) {
 	})
 }
 
-// TestRetryOnTheOtherOrigin: a player is not turned away because the first choice refuses, and after a few the
+// TestRetryOnTheOtherOrigin: on the user path a player is not turned away because the first choice refuses, and after a few the
 // origin counts as down. When it answers again, clients come back.
 func TestRetryOnTheOtherOrigin(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
@@ -118,7 +119,9 @@ func TestRetryOnTheOtherOrigin(t *testing.T) {
 			games.Origins[i].Port = settings.Ports{First: 1300, Last: 1300}
 		}
 		named(t, netip.AddrPortFrom(b, 1300), "b")
-		apply(t, document([]settings.Pool{games}, service("games", "1300")))
+		games1300 := service("games", "1300")
+		games1300.Path = "user"
+		apply(t, document([]settings.Pool{games}, games1300))
 		onlyFrom(t, f, 1300, "b", 10)
 		a, _ := originUp(t, "a")
 		if a.Up || a.Failed < 2 || a.Why == "" {

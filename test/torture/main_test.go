@@ -27,7 +27,7 @@ import (
 )
 
 // engines are what carries the sessions: every test runs with each.
-var engines = []string{"user"}
+var engines = []string{"kernel", "user"}
 
 // TestMain starts the lab. What the box logs goes to the file that BREAKWATER_E2E_LOG names, else to standard error.
 func TestMain(m *testing.M) {

@@ -202,7 +202,7 @@ static __noinline struct text *make_header(struct session *s)
 	return t;
 }
 
-static __noinline __u32 header_size(struct session *s)
+static __always_inline __u32 header_size(struct session *s)
 {
 	struct text *t;
 

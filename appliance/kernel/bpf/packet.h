@@ -29,6 +29,8 @@ struct packet {
 	__u32 payload; /* where the payload is */
 	__u32 size;    /* of the payload; what Ethernet padded is none of it */
 	bool v4;
+	bool first;    /* of the fragments of a datagram: the one with the ports */
+	__u32 id;      /* of the datagram that it is a fragment of */
 	/* TCP */
 	__u8 flags;
 	__u8 options;  /* bytes of TCP options */
@@ -112,15 +114,20 @@ static __always_inline int drop(__u8 protocol, __u32 why)
 
 enum { PARSED = 0, NOT_OURS = 1, MALFORMED = 2, FRAGMENT = 3, EXTENSION = 4, CONTROL = 5 /* ICMP */ };
 
-/* read_ports reads the ports of the first fragment; of others they stay 0. */
-static __always_inline void read_ports(struct tuple *t, void *transport, void *end)
+/* read_ports reads the UDP header of a first fragment; of others the ports stay 0. */
+static __always_inline void read_ports(struct packet *p, void *transport, void *end)
 {
-	__be16 *ports = transport;
+	struct udphdr *udp = transport;
+	__u32 length;
 
-	if ((void *)(ports + 2) > end)
+	if ((void *)(udp + 1) > end)
 		return;
-	t->sport = ports[0];
-	t->dport = ports[1];
+	length = bpf_ntohs(udp->len);
+	p->first = p->tuple.protocol == IPPROTO_UDP && length >= sizeof(*udp);
+	p->tuple.sport = udp->source;
+	p->tuple.dport = udp->dest;
+	p->payload = p->l4 + sizeof(*udp);
+	p->size = length - sizeof(*udp);
 }
 
 /* parse reads the headers. Nothing in p may be used unless it says PARSED; after FRAGMENT the tuple is there as far as it is
@@ -149,8 +156,10 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 		if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
 			return NOT_OURS;
 		if (ip->frag_off & bpf_htons(0x3fff)) {
-			if (!(ip->frag_off & bpf_htons(0x1fff)))
-				read_ports(&p->tuple, ip + 1, end);
+			p->id = ip->id;
+			p->l4 = ETH_HLEN + sizeof(*ip);
+			if (ip->ihl == 5 && !(ip->frag_off & bpf_htons(0x1fff)))
+				read_ports(p, ip + 1, end);
 			return FRAGMENT;
 		}
 		if (ip->version != 4 || ip->ihl < 5)
@@ -176,10 +185,12 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 			if ((void *)(fragment + 8) > end)
 				return NOT_OURS;
 			p->tuple.protocol = fragment[0];
+			p->id = *(__u32 *)(fragment + 4);
+			p->l4 = ETH_HLEN + sizeof(*ip) + 8;
 			if (fragment[0] != IPPROTO_TCP && fragment[0] != IPPROTO_UDP)
 				return NOT_OURS;
 			if (!(*(__be16 *)(fragment + 2) & bpf_htons(0xfff8)))
-				read_ports(&p->tuple, fragment + 8, end);
+				read_ports(p, fragment + 8, end);
 			return FRAGMENT;
 		}
 		if (ip->nexthdr == IPPROTO_HOPOPTS || ip->nexthdr == IPPROTO_DSTOPTS || ip->nexthdr == IPPROTO_ROUTING)

@@ -9,32 +9,6 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* carried tells whether a packet belongs to a session or a service that is ours. */
-__noinline int carried(struct __sk_buff *skb, struct packet *p)
-{
-	__u32 zero = 0, ifindex = skb->ifindex;
-	struct interface *i = bpf_map_lookup_elem(&interfaces, &ifindex);
-	struct configuration *c = bpf_map_lookup_elem(&config, &zero);
-	struct wanted w = {};
-
-	if (!p || !i || !c)
-		return false;
-	if (bpf_map_lookup_elem(&tuples, &p->tuple))
-		return true;
-	if (!i->edge || c->off || !find_service(c->generation & 1, p, &w) || !w.service)
-		return false;
-	return w.service->path & (p->tuple.protocol == IPPROTO_UDP ? PATH_UDP : PATH_TCP);
-}
-
-/* refuse drops what no session can take. The first fragment has the ports; behind it the others are worth nothing, and the
- * stack forgets them. */
-__noinline int refuse(struct __sk_buff *skb, struct packet *p, __u32 why)
-{
-	if (!p || !p->tuple.dport || !carried(skb, p))
-		return leave(LEFT_OTHER);
-	return drop(p->tuple.protocol, why);
-}
-
 SEC("tc")
 int path(struct __sk_buff *skb)
 {
@@ -44,7 +18,7 @@ int path(struct __sk_buff *skb)
 	case PARSED:
 		break;
 	case FRAGMENT:
-		return refuse(skb, &p, DROP_FRAGMENT);
+		return fragment(skb, &p);
 	case MALFORMED:
 		return refuse(skb, &p, DROP_MALFORMED);
 	case EXTENSION:

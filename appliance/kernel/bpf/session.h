@@ -248,7 +248,7 @@ __noinline int banned(const struct packet *p)
 }
 
 /* header_size is the length of the PROXY header, known before it is made; v1 is made to be measured. */
-static __noinline __u32 header_size(struct session *s);
+static __always_inline __u32 header_size(struct session *s);
 
 /* What begin has to say. */
 struct begun {

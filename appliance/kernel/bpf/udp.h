@@ -73,7 +73,8 @@ static __always_inline int write_udp(struct __sk_buff *skb, struct packet *p, st
 	__u32 addresses = from == CLIENT ? s->addresses : ~s->addresses;
 	__u32 ports = from == CLIENT ? s->ports : ~s->ports;
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct udphdr *udp = data + (p->v4 ? ETH_HLEN + sizeof(struct iphdr) : ETH_HLEN + sizeof(struct ipv6hdr));
+	__u32 l4 = p->v4 ? ETH_HLEN + sizeof(struct iphdr) : ETH_HLEN + sizeof(struct ipv6hdr) + (p->first ? 8 : 0);
+	struct udphdr *udp = data + l4;
 	__be16 length = bpf_htons(size + sizeof(*udp));
 	__u32 change;
 
@@ -174,7 +175,7 @@ __noinline int datagram_from_client(struct __sk_buff *skb, struct packet *p, __u
 	headed = s->header_length && !(s->flags & SESSION_FIRST_ONLY && s->flags & SESSION_HEADED);
 	if (headed)
 		size += s->header_length;
-	if (skb->gso_segs <= 1 && !fits(s, CLIENT, p->payload - ETH_HLEN + size))
+	if (skb->gso_segs <= 1 && !p->first && !fits(s, CLIENT, p->payload - ETH_HLEN + size))
 		return drop(IPPROTO_UDP, DROP_OVERSIZE);
 	if (s->rounds < PROVEN) {
 		__sync_fetch_and_add(&s->wire_in, wire_bytes(before, p->v4));
@@ -209,7 +210,7 @@ __noinline int datagram_from_origin(struct __sk_buff *skb, struct packet *p, __u
 		verdict = strip(skb, p, slot, &sum);
 	if (verdict != NEXT)
 		return verdict;
-	if (skb->gso_segs <= 1 && !fits(s, ORIGIN, p->payload - ETH_HLEN + p->size))
+	if (skb->gso_segs <= 1 && !p->first && !fits(s, ORIGIN, p->payload - ETH_HLEN + p->size))
 		return drop(IPPROTO_UDP, DROP_OVERSIZE);
 	if (s->amplification && s->rounds < PROVEN) {
 		__u32 bytes = wire_bytes(p->size, p->v4);
@@ -242,6 +243,66 @@ __noinline int new_udp(struct __sk_buff *skb, struct packet *p)
 	return datagram_from_client(skb, p, b.slot);
 }
 
+/* The datagrams whose fragments are under way. */
+struct fragment_key {
+	__u8 src[16];
+	__u8 dst[16];
+	__u32 id;
+	__u32 zero;
+} __attribute__((aligned(8)));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct fragment_key);
+	__type(value, struct ref);
+} fragments SEC(".maps");
+
+static __always_inline void fragment_key(struct fragment_key *k, const struct packet *p)
+{
+	copy_address(k->src, p->tuple.src);
+	copy_address(k->dst, p->tuple.dst);
+	k->id = p->id;
+	k->zero = p->tuple.protocol;
+}
+
+/* remember enters a first fragment that was carried. */
+__noinline int remember(struct packet *p)
+{
+	struct fragment_key key;
+	struct ref *r, mine;
+
+	if (!p)
+		return 0;
+	r = bpf_map_lookup_elem(&tuples, &p->tuple);
+	if (!r)
+		return 0;
+	mine = *r;
+	fragment_key(&key, p);
+	return bpf_map_update_elem(&fragments, &key, &mine, BPF_ANY);
+}
+
+/* later takes a fragment without ports after the first one: only its addresses change. */
+__noinline int later(struct __sk_buff *skb, struct packet *p)
+{
+	struct fragment_key key;
+	struct session *s;
+	struct side *to;
+	struct ref *r;
+
+	if (!p)
+		return DROP;
+	fragment_key(&key, p);
+	r = bpf_map_lookup_elem(&fragments, &key);
+	s = r ? slot_of(r) : 0;
+	if (!s)
+		return leave(LEFT_OTHER);
+	to = &s->side[(r->from ^ 1) & 1];
+	if (!rewrite_ip((void *)(long)skb->data, (void *)(long)skb->data_end, p, to->own, to->address, r->from == CLIENT ? s->addresses : ~s->addresses))
+		return drop(IPPROTO_UDP, DROP_TTL);
+	return redirect(s, r->from);
+}
+
 static __always_inline int udp(struct __sk_buff *skb, struct packet *p)
 {
 	struct ref *r = bpf_map_lookup_elem(&tuples, &p->tuple);
@@ -259,6 +320,67 @@ static __always_inline int udp(struct __sk_buff *skb, struct packet *p)
 	if (r->from == ORIGIN)
 		return datagram_from_origin(skb, p, r->slot);
 	return datagram_from_client(skb, p, r->slot);
+}
+
+/* carried tells whether a packet belongs to a session or a service that is ours. */
+__noinline int carried(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 zero = 0, ifindex = skb->ifindex;
+	struct interface *i = bpf_map_lookup_elem(&interfaces, &ifindex);
+	struct configuration *c = bpf_map_lookup_elem(&config, &zero);
+	struct wanted w = {};
+
+	if (!p || !i || !c)
+		return false;
+	if (bpf_map_lookup_elem(&tuples, &p->tuple))
+		return true;
+	if (!i->edge || c->off || !find_service(c->generation & 1, p, &w) || !w.service)
+		return false;
+	return w.service->path & (p->tuple.protocol == IPPROTO_UDP ? PATH_UDP : PATH_TCP);
+}
+
+/* headed_service tells whether a datagram would begin a flow with a header in front. */
+__noinline int headed_service(struct packet *p)
+{
+	__u32 zero = 0;
+	struct configuration *c = bpf_map_lookup_elem(&config, &zero);
+	struct wanted w = {};
+
+	if (!p || !c || !find_service(c->generation & 1, p, &w) || !w.service)
+		return false;
+	return w.service->path & PATH_UDP && w.service->udp_header != HEADER_NONE;
+}
+
+/* refuse drops what no session can take. */
+__noinline int refuse(struct __sk_buff *skb, struct packet *p, __u32 why)
+{
+	if (!p || !p->tuple.dport || !carried(skb, p))
+		return leave(LEFT_OTHER);
+	return drop(p->tuple.protocol, why);
+}
+
+/* fragment takes a part of a datagram, in whose front nothing has to be put or taken away. The first is known by its ports, the
+ * others by it; those that overtake it are left to the stack, which forgets them. */
+static __always_inline int fragment(struct __sk_buff *skb, struct packet *p)
+{
+	struct session *s;
+	struct ref *r;
+	int verdict;
+
+	if (!p->tuple.dport)
+		return p->tuple.protocol == IPPROTO_UDP ? later(skb, p) : leave(LEFT_OTHER);
+	if (!p->first)
+		return refuse(skb, p, DROP_FRAGMENT);
+	r = bpf_map_lookup_elem(&tuples, &p->tuple);
+	s = r ? slot_of(r) : 0;
+	if (s && (s->header == HEADER_SPP || (r->from == CLIENT && s->header)))
+		return drop(IPPROTO_UDP, DROP_FRAGMENT);
+	if (!s && headed_service(p))
+		return drop(IPPROTO_UDP, DROP_FRAGMENT);
+	verdict = udp(skb, p);
+	if (verdict != NEXT && verdict != DROP)
+		remember(p);
+	return verdict;
 }
 
 #endif
