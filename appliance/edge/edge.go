@@ -193,10 +193,9 @@ func (e *Edge) apply(p *plan.Plan) error {
 	if err := e.pools.Apply(p, own); err != nil {
 		return err
 	}
-	if err := e.engine.Apply(p); err != nil {
+	if err := e.applyEngines(p); err != nil {
 		return err
 	}
-	e.applyPath(p)
 	return e.steering.Apply(p.Steering)
 }
 

@@ -33,17 +33,31 @@ func (e *Edge) openPath() {
 	e.engine.CatchUp = path.CatchUp
 }
 
-// applyPath gives the kernel path its tables. A plan is not refused because of it: the user path can carry all of it.
-func (e *Edge) applyPath(p *plan.Plan) {
+// applyEngines puts the services of p in force on both paths. A plan is not refused because of the kernel path: the user path
+// can carry all of it.
+func (e *Edge) applyEngines(p *plan.Plan) error {
 	if e.path == nil {
-		return
+		return e.engine.Apply(p)
 	}
-	if err := e.path.Apply(p); err != nil {
-		e.options.Log.Error("the kernel path does not take the plan", "err", errors.Join(err, e.path.Drain()))
-		e.pathFails(err)
-		return
+	var swapped bool
+	var refused error
+	err := e.path.Apply(p, func() error {
+		swapped, refused = true, e.engine.Apply(p)
+		return refused
+	})
+	if refused != nil {
+		return refused
 	}
-	e.conditions.Clear(noKernelPath, "")
+	if err == nil {
+		e.conditions.Clear(noKernelPath, "")
+		return nil
+	}
+	e.options.Log.Error("the kernel path does not take the plan", "err", errors.Join(err, e.path.Drain()))
+	e.pathFails(err)
+	if !swapped {
+		return e.engine.Apply(p)
+	}
+	return nil
 }
 
 // stopPath leaves all that is new to the user path, which has no plan and refuses it.

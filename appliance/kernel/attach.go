@@ -19,7 +19,7 @@ func (k *Path) attach(p *plan.Plan, t tables) error {
 		return err
 	}
 	if err := k.configure(func(c *bpfConfiguration) {
-		c.FirstPort, c.LastPort = uint32(first), uint32(last)
+		c.FirstPort, c.LastPort, c.HalfOpen = uint32(first), uint32(last), maxHalfOpen
 		c.MaxFlowsPerSource, c.NewFlows = limit(p.Limits.MaxFlowsPerSource), limit(p.Limits.NewFlowsPerSec)
 	}); err != nil {
 		return err
@@ -31,11 +31,14 @@ func (k *Path) attach(p *plan.Plan, t tables) error {
 		if err != nil {
 			continue // steering says so
 		}
+		if !ethernet(i) {
+			continue // its clients are the user path's
+		}
 		entries[uint32(i.Index)] = bpfInterface{Edge: 1, Reply: uint32(i.Index), Mtu: uint32(i.MTU)} //nolint:gosec // an index, a size
 	}
 	for _, index := range t.interfaces {
 		i, err := net.InterfaceByIndex(index)
-		if err != nil || i.Flags&net.FlagLoopback != 0 {
+		if err != nil || !ethernet(i) {
 			continue
 		}
 		if _, known := entries[uint32(index)]; !known { //nolint:gosec // an index
@@ -88,6 +91,13 @@ func most(n int) uint32 {
 	}
 	return limit(n)
 }
+
+// maxHalfOpen is how many SYNs the origins may have to answer at once. A flood is then the kernel's, which answers with cookies
+// for the listeners of the user path; sessions that are open are not touched by it.
+const maxHalfOpen = 1024
+
+// ethernet tells whether frames have the headers that the program reads.
+func ethernet(i *net.Interface) bool { return i.Flags&net.FlagLoopback == 0 && len(i.HardwareAddr) == 6 }
 
 // minSourcePorts are as many as are worth the while.
 const minSourcePorts = 1024

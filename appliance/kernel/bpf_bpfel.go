@@ -32,7 +32,7 @@ type bpfConfiguration struct {
 	NewFlows          uint32
 	FirstPort         uint32
 	LastPort          uint32
-	Zero              uint32
+	HalfOpen          uint32
 }
 
 type bpfCount struct {
@@ -190,6 +190,7 @@ type bpfTotal struct {
 	Lost     uint64
 	Second   uint64
 	NewFlows uint64
+	HalfOpen uint64
 }
 
 type bpfTuple struct {

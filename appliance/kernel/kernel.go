@@ -144,8 +144,10 @@ func (k *Path) every(ctx context.Context, interval time.Duration, do func() erro
 	}
 }
 
-// Apply puts the services of p in force for new sessions and flows. Those that exist keep what they began with.
-func (k *Path) Apply(p *plan.Plan) error {
+// Apply puts the services of p in force for new sessions and flows. Those that exist keep what they began with. swap puts them
+// in force on the user path; it is called when all is prepared here, so that both change within a moment, and what one has left
+// to the other is decided by the same plan. Its error is Apply's, and leaves the former tables in force.
+func (k *Path) Apply(p *plan.Plan, swap func() error) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	clear(k.ways)
@@ -156,12 +158,18 @@ func (k *Path) Apply(p *plan.Plan) error {
 	if err := k.attach(p, next); err != nil {
 		return err
 	}
-	k.plan = p
-	k.limits = limits{}
+	generation, err := k.prepare(next)
+	if err != nil {
+		return err
+	}
+	if err := swap(); err != nil {
+		return err
+	}
+	k.plan, k.limits = p, limits{}
 	if err := k.shareLimits(); err != nil {
 		return err
 	}
-	if err := k.publish(next); err != nil {
+	if err := k.flip(generation, next); err != nil {
 		return err
 	}
 	_, err = k.retire() // not before this one carries what is new

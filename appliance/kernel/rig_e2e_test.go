@@ -193,7 +193,7 @@ func (r *rig) apply(t testing.TB, p *plan.Plan) {
 	if err := r.pools.Apply(p, nil); err != nil {
 		t.Fatal(err)
 	}
-	r.must(t, func() error { return r.path.Apply(p) })
+	r.must(t, func() error { return r.path.Apply(p, func() error { return nil }) })
 }
 
 // run gives one frame to the program, as it comes in by an interface.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -252,11 +253,14 @@ func (k *Path) memberEntry(pool string, m *origin.Member, t *tables) (bpfMember,
 	return e, nil
 }
 
-// way is the route to an origin; zero when there is none.
+// way is the route to an origin; zero when there is none that the program can take.
 func (k *Path) way(to netip.Addr) Route {
 	way, known := k.ways[to]
 	if !known {
 		way, _ = k.options.Route(to) // without one the zero value says it
+		if i, err := net.InterfaceByIndex(way.Interface); err != nil || !ethernet(i) {
+			way = Route{}
+		}
 		k.ways[to] = way
 	}
 	return way
@@ -268,14 +272,14 @@ func (t *tables) samePools(other *tables) bool {
 	return slices.Equal(t.pools, other.pools) && slices.Equal(t.members, other.members) && slices.Equal(t.turns, other.turns)
 }
 
-// publish writes the tables beside those in force, and then says that they count.
-func (k *Path) publish(t tables) error {
+// prepare writes the tables beside those in force.
+func (k *Path) prepare(t tables) (generation uint32, err error) {
 	var c bpfConfiguration
 	if err := k.objects.Config.Lookup(uint32(0), &c); err != nil {
-		return fmt.Errorf("read the configuration of the kernel path: %w", err)
+		return 0, fmt.Errorf("read the configuration of the kernel path: %w", err)
 	}
-	generation := c.Generation ^ 1
-	err := errors.Join(
+	generation = c.Generation ^ 1
+	return generation, errors.Join(
 		k.publishAddresses(generation, t.addresses),
 		fill(k.objects.Sets, generation, "sets", flatten(t.sets)),
 		fill(k.objects.Pages, generation, "pages", flatten(t.pages)),
@@ -285,11 +289,21 @@ func (k *Path) publish(t tables) error {
 		fill(k.objects.Members, generation, "members", t.members),
 		fill(k.objects.Turns, generation, "turns", t.turns),
 	)
+}
+
+// flip says that the tables of a generation count from now on.
+func (k *Path) flip(generation uint32, t tables) error {
+	k.tables = t
+	return k.configure(func(c *bpfConfiguration) { c.Generation, c.Off = generation, 0 })
+}
+
+// publish is both.
+func (k *Path) publish(t tables) error {
+	generation, err := k.prepare(t)
 	if err != nil {
 		return err
 	}
-	k.tables = t
-	return k.configure(func(c *bpfConfiguration) { c.Generation, c.Off = generation, 0 })
+	return k.flip(generation, t)
 }
 
 func flatten[A portSet | portPage](list []A) []uint32 {

@@ -183,7 +183,7 @@ struct configuration {
 	__u32 new_flows;    /* a second */
 	__u32 first_port;   /* of the source ports that are ours */
 	__u32 last_port;
-	__u32 zero;
+	__u32 half_open;    /* at most so many: what is beyond goes to the user path, whose kernel answers with SYN cookies */
 };
 
 struct total {
@@ -193,6 +193,7 @@ struct total {
 	__u64 lost;     /* events for which there was no room */
 	__u64 second;   /* of the count of new flows */
 	__u64 new_flows;
+	__u64 half_open; /* TCP sessions whose origin has not answered yet */
 };
 
 /* Counts by number of a service: its sessions and flows now. By number of an origin: sessions has the sessions and flows of
@@ -218,6 +219,7 @@ enum {
 	LEFT_SERVICE,      /* no service, or one of the user path */
 	LEFT_BANNED,
 	LEFT_LIMIT,
+	LEFT_HALF_OPEN,    /* many SYNs without an answer: perhaps a flood */
 	LEFT_OPTIONS,      /* TCP options that only an end of the connection can answer, or data in the SYN */
 	LEFT_ORIGIN,       /* none that is free, or the user path is to try it */
 	LEFT_FAMILY,       /* the origin is of the other IP version */

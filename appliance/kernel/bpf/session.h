@@ -89,6 +89,16 @@ static __always_inline __u64 source_key(const __u8 *address)
 	return bpf_be64_to_cpu(words[0]) & ~0xffULL;
 }
 
+/* half_open counts sessions whose origin has not answered. */
+static __always_inline void half_open(__s64 n)
+{
+	__u32 zero = 0;
+	struct total *t = bpf_map_lookup_elem(&totals, &zero);
+
+	if (t)
+		__sync_fetch_and_add(&t->half_open, n);
+}
+
 /* close ends a session once, whoever comes first; its tuples stay for what is still under way. */
 __noinline int close(__u32 slot, __u8 reason, bool now)
 {
@@ -104,6 +114,8 @@ __noinline int close(__u32 slot, __u8 reason, bool now)
 		return false;
 	s->reason = reason;
 	s->active = bpf_ktime_get_ns();
+	if (was == STATE_SYN && s->protocol == IPPROTO_TCP)
+		half_open(-1);
 	if (s->protocol == IPPROTO_UDP) {
 		__u64 key = source_key(s->side[CLIENT].address);
 		__u32 *flows = bpf_map_lookup_elem(&sources, &key);
@@ -314,6 +326,9 @@ __noinline int begin(struct __sk_buff *skb, struct packet *p, struct begun *out)
 	out->why = LEFT_LIMIT;
 	if (!admit(c, t, v, p))
 		return 0;
+	out->why = LEFT_HALF_OPEN;
+	if (!udp && (__s64)t->half_open >= c->half_open)
+		return 0;
 	out->why = LEFT_ORIGIN;
 	m = choose(generation, p, &w);
 	if (!m || m->state != MEMBER_YES || !m->ifindex)
@@ -380,6 +395,8 @@ __noinline int begin(struct __sk_buff *skb, struct packet *p, struct begun *out)
 			bpf_map_update_elem(&sources, &key, &one, BPF_ANY);
 	}
 	count_session(slot, 1);
+	if (!udp)
+		half_open(1);
 	out->slot = slot;
 	tell(EVENT_BEGIN, slot, false);
 	return 1;

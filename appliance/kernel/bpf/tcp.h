@@ -496,8 +496,10 @@ __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
 		}
 		if (counts)
 			note(slot, s, p, ORIGIN, ack);
-		if (counts && __sync_val_compare_and_swap(&s->state, STATE_SYN, STATE_OPEN) == STATE_SYN)
+		if (counts && __sync_val_compare_and_swap(&s->state, STATE_SYN, STATE_OPEN) == STATE_SYN) {
+			half_open(-1);
 			tell(EVENT_ANSWERED, slot, false);
+		}
 	} else {
 		if (counts)
 			note(slot, s, p, ORIGIN, ack);
