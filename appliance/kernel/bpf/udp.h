@@ -367,7 +367,7 @@ static __always_inline int fragment(struct __sk_buff *skb, struct packet *p)
 	struct ref *r;
 	int verdict;
 
-	if (!p->tuple.dport)
+	if (p->later)
 		return p->tuple.protocol == IPPROTO_UDP ? later(skb, p) : leave(LEFT_OTHER);
 	if (!p->first)
 		return refuse(skb, p, DROP_FRAGMENT);
