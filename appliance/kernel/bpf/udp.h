@@ -178,7 +178,8 @@ __noinline int datagram_from_client(struct __sk_buff *skb, struct packet *p, __u
 	if (skb->gso_segs <= 1 && !p->first && !fits(s, CLIENT, p->payload - ETH_HLEN + size))
 		return drop(IPPROTO_UDP, DROP_OVERSIZE);
 	if (s->rounds < PROVEN) {
-		__sync_fetch_and_add(&s->wire_in, wire_bytes(before, p->v4));
+		/* Of a fragment, not what the whole datagram would have: the rest may never come. */
+		__sync_fetch_and_add(&s->wire_in, wire_bytes(p->first && skb->len - p->payload < before ? skb->len - p->payload : before, p->v4));
 		if (s->flags & SESSION_ANSWERED) {
 			__sync_fetch_and_and(&s->flags, ~SESSION_ANSWERED);
 			s->rounds++;
