@@ -377,7 +377,7 @@ static __always_inline int fragment(struct __sk_buff *skb, struct packet *p)
 	if (s && (s->header == HEADER_SPP || (r->from == CLIENT && s->header)))
 		return drop(IPPROTO_UDP, DROP_FRAGMENT);
 	if (!s && headed_service(p))
-		return drop(IPPROTO_UDP, DROP_FRAGMENT);
+		return refuse(skb, p, DROP_FRAGMENT);
 	verdict = udp(skb, p);
 	if (verdict != NEXT && verdict != DROP)
 		remember(p);
