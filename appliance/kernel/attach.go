@@ -97,7 +97,9 @@ func most(n int) uint32 {
 const maxHalfOpen = 1024
 
 // ethernet tells whether frames have the headers that the program reads.
-func ethernet(i *net.Interface) bool { return i.Flags&net.FlagLoopback == 0 && len(i.HardwareAddr) == 6 }
+func ethernet(i *net.Interface) bool {
+	return i.Flags&net.FlagLoopback == 0 && len(i.HardwareAddr) == 6
+}
 
 // minSourcePorts are as many as are worth the while.
 const minSourcePorts = 1024

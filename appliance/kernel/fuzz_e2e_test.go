@@ -75,7 +75,10 @@ func (y *prey) fill(t testing.TB) {
 			add(howInner, u.sent(fromOrigin, u.spp+text(200)))
 			kind, code := f.icmp([2]uint8{3, 3}, [2]uint8{1, 4})
 			y.seeds = append(y.seeds, seed{icmpError(f.router(), u.source.Addr(), 64, kind, code, 0, u.received(fromClient, "hello"), 8), howInner | howSummed})
-			y.seeds = append(y.seeds, seed{fragment(u.sent(fromClient, text(64)), 0, true), 0})
+			for _, at := range []int{0, 64, 128} {
+				y.seeds = append(y.seeds, seed{fragmentOf(u.sent(fromClient, text(160)), at, 64), 0})
+				y.seeds = append(y.seeds, seed{fragmentOf(u.sent(fromOrigin, text(160)), at, 64), howInner})
+			}
 		}
 		y.seeds = append(y.seeds, seed{withOptions(f), 0})
 	}
