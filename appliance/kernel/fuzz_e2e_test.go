@@ -215,7 +215,10 @@ func looseIP(frame []byte) (from, to netip.Addr, protocol, ttl uint8, b []byte, 
 		if length < ip4Size || length > len(ip) {
 			length = len(ip) // a batch
 		}
-		return netip.AddrFrom4([4]byte(ip[12:])), netip.AddrFrom4([4]byte(ip[16:])), ip[9], ip[8], ip[ip4Size:length], nil
+		if protocol = ip[9]; binary.BigEndian.Uint16(ip[6:])&0x1fff != 0 {
+			protocol = protocolFragment // as in IPv6: what follows is no header
+		}
+		return netip.AddrFrom4([4]byte(ip[12:])), netip.AddrFrom4([4]byte(ip[16:])), protocol, ip[8], ip[ip4Size:length], nil
 	case kind == etherIP6 && len(frame) >= etherSize+ip6Size:
 		ip := frame[etherSize:]
 		length := ip6Size + int(binary.BigEndian.Uint16(ip[4:]))
