@@ -30,8 +30,8 @@ func datagrams(t *testing.T, c torture) {
 			defer s.Close()
 			for number := range uint32(each) {
 				err := errors.New("not sent")
-				for limit := now(patience); err != nil && !errors.Is(err, errWrong) && time.Now().Before(limit); {
-					err = exchange(s, uint64(i), number)
+				for limit := now(patience); err != nil && !errors.Is(err, errWrong) && !errors.Is(err, errStranger) && time.Now().Before(limit); {
+					err = exchange(s, uint64(i), number, firstWait)
 				}
 				if err != nil {
 					return fmt.Errorf("header %s, flow %d, datagram %d: %w", h.name, i, number, err)

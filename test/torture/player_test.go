@@ -65,7 +65,9 @@ func (c *survivors) converse(at netip.AddrPort, seed uint64, first bool) (longes
 		if _, err := io.ReadFull(patient{s}, answer); err != nil {
 			return longest, fmt.Errorf("session %d after %d bytes: %w", seed, offset, err)
 		}
-		longest = max(longest, time.Since(begin))
+		if c.measured.Load() {
+			longest = max(longest, time.Since(begin))
+		}
 		if err := check(answer, seed, offset, want); err != nil {
 			return longest, fmt.Errorf("%w: session %d: %w", errWrong, seed, err)
 		}
@@ -90,15 +92,25 @@ func (c *survivors) flow(at netip.AddrPort, seed uint64) {
 	var longest time.Duration
 	for number := uint32(0); !c.stopped(); number++ {
 		begin := time.Now()
-		for ; ; c.datagrams.Add(1) {
-			if err := exchange(s, seed, number); err == nil {
+		for wait := firstWait; ; wait = min(2*wait, beat) { // a box that is busy is not to get more and more
+			err := exchange(s, seed, number, wait)
+			if err == nil {
 				break
-			} else if errors.Is(err, errWrong) || time.Since(begin) > patience {
+			}
+			if errors.Is(err, errWrong) || time.Since(begin) > patience {
 				c.note(fmt.Errorf("%w: flow %d: %w", errWrong, seed, err))
 				return
 			}
+			if errors.Is(err, errStranger) {
+				c.strangers.Add(1)
+			}
+			if c.measured.Load() {
+				c.datagrams.Add(1)
+			}
 		}
-		longest = max(longest, time.Since(begin))
+		if c.measured.Load() {
+			longest = max(longest, time.Since(begin))
+		}
 		c.messages.Add(1)
 		if number == 0 {
 			c.flows.Add(1)
@@ -119,10 +131,16 @@ func datagram(seed uint64, number uint32) []byte {
 	return b
 }
 
-// exchange sends one and waits a little for its echo, past those of earlier tries.
-func exchange(s *net.UDPConn, seed uint64, number uint32) error {
+// firstWait is how long a datagram may take until it is sent again.
+const firstWait = 50 * time.Millisecond
+
+// errStranger is about a datagram that another flow was to get.
+var errStranger = errors.New("another flow's datagram")
+
+// exchange sends one and waits for its echo, past those of earlier tries.
+func exchange(s *net.UDPConn, seed uint64, number uint32, wait time.Duration) error {
 	message, buf := datagram(seed, number), make([]byte, 1<<11)
-	if err := s.SetDeadline(now(50 * time.Millisecond)); err != nil {
+	if err := s.SetDeadline(now(wait)); err != nil {
 		return err
 	}
 	if _, err := s.Write(message); err != nil {
@@ -137,9 +155,19 @@ func exchange(s *net.UDPConn, seed uint64, number uint32) error {
 		if bytes.Equal(buf[:n], message) {
 			return nil
 		}
-		if n < 4 || binary.BigEndian.Uint32(buf) >= number || !bytes.Equal(buf[:n], datagram(seed, binary.BigEndian.Uint32(buf))) {
+		if n < 4 {
 			return fmt.Errorf("%w: got %x, want %x", errWrong, buf[:n], message)
 		}
+		got := binary.BigEndian.Uint32(buf)
+		if got < number && bytes.Equal(buf[:n], datagram(seed, got)) {
+			continue
+		}
+		for other := range uint64(flowCount) {
+			if other != seed && bytes.Equal(buf[:n], datagram(other, got)) {
+				return fmt.Errorf("%w: datagram %d of flow %d", errStranger, got, other)
+			}
+		}
+		return fmt.Errorf("%w: got %x, want %x", errWrong, buf[:n], message)
 	}
 }
 

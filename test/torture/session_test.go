@@ -3,11 +3,13 @@
 package torture
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os/exec"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"breakwater/appliance/header"
+	"breakwater/appliance/status"
 	"breakwater/test/lab"
 )
 
@@ -52,6 +55,27 @@ func (w way) tryOpen() (s session, err error) {
 		return s, fmt.Errorf("accept at the origin: %w", err)
 	}
 	return s, w.expectHeader(s.origin, addrPort(s.client.LocalAddr()))
+}
+
+// carriedBy expects that a session of a way is on an engine: a box that cannot use one may take another.
+func (w way) carriedBy(t *testing.T, engine string) {
+	t.Helper()
+	s := w.open(t)
+	client := addrPort(s.client.LocalAddr())
+	eventually(t, func() error {
+		out, err := exec.Command("../../build/breakwater", "sessions", "--json", "--client", client.Addr().String()).Output()
+		var list []status.Session
+		if err = errors.Join(err, json.Unmarshal(out, &list)); err != nil {
+			return fmt.Errorf("list the sessions: %w", err)
+		}
+		for _, one := range list {
+			if one.Client == client && string(one.Path) == engine {
+				return nil
+			}
+		}
+		return fmt.Errorf("no session of %s is on the %s path: %s", client, engine, out)
+	})
+	s.close()
 }
 
 func (s session) close() {

@@ -67,6 +67,11 @@ func TestStreams(t *testing.T) {
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
 			apply(t, streamsDocument(engine))
+			for kind := range headers {
+				for _, f := range families {
+					newWay(t, f, kind, 999).carriedBy(t, engine)
+				}
+			}
 			var port uint16 // of each kind of header
 			for i, w := range weathers {
 				t.Run(w.name, func(t *testing.T) {
