@@ -269,6 +269,23 @@ func TestLimits(t *testing.T) {
 		})
 	})
 	for _, f := range families {
+		t.Run("of sessions without an answer/"+f.name, func(t *testing.T) {
+			defer r.wipe(t)
+			r.set(t, func(c *bpfConfiguration) { c.HalfOpen = 2 })
+			defer r.apply(t, vectorPlan())
+			first, second := r.dial(t, f, portV2), r.dial(t, f, portPlain)
+			first.syn(synOnly, synOnly)
+			second.syn(synOnly, synOnly)
+			next := f.opening(protocolTCP, 50000, portPlain).frame()
+			r.leaves(t, next, arrival{}, leftHalfOpen)
+			first.moves(fromClient, synOnly, synOnly)
+			r.passes(t, f.opening(protocolUDP, 50000, portPlain).frame(), arrival{}) // a flow waits for nobody
+			first.moves(fromOrigin, segment{flags: flagSYN | flagACK, ack: 1, window: 60000}, segment{flags: flagSYN | flagACK, ack: 1, window: 60000 - uint16(first.h())})
+			r.passes(t, next, arrival{})
+			r.leaves(t, f.opening(protocolTCP, 50001, portPlain).frame(), arrival{}, leftHalfOpen)
+			second.moves(fromOrigin, resetAt(0, 1), resetAt(0, 1))
+			r.passes(t, f.opening(protocolTCP, 50001, portPlain).frame(), arrival{})
+		})
 		t.Run("of flows of a source/"+f.name, func(t *testing.T) {
 			defer r.wipe(t)
 			fills(t, f, protocolUDP, 2, func(p *plan.Plan) { p.Limits.MaxFlowsPerSource = 2 })
@@ -390,11 +407,11 @@ func (r *rig) secondsAgo(t testing.TB) {
 	}
 }
 
-// TestDown: an origin that is down gets nobody, unless all are.
+// TestDown: an origin that is down gets nobody. When all are, the user path tries them.
 func TestDown(t *testing.T) {
 	r := newRig(t, vectorPlan())
 	r.each(t, "down", func(t *testing.T, f family, protocol uint8) {
-		defer r.apply(t, vectorPlan())
+		r.must(t, r.path.refresh)
 		first := r.passes(t, f.opening(protocol, 40000, portTwo).frame(), arrival{}).to.Addr()
 		fail := func(a netip.Addr) {
 			t.Helper()
@@ -413,9 +430,7 @@ func TestDown(t *testing.T) {
 			t.Errorf("%s is down, and got a client", first)
 		}
 		fail(second)
-		if got := r.passes(t, f.opening(protocol, 40002, portTwo).frame(), arrival{}).to.Addr(); got != first {
-			t.Errorf("all are down, and %s got the client of %s", got, first)
-		}
+		r.leaves(t, f.opening(protocol, 40002, portTwo).frame(), arrival{}, leftOrigin)
 	})
 }
 

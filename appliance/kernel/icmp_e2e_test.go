@@ -190,6 +190,9 @@ func TestICMP(t *testing.T) {
 				short := slices.Clone(whole[:etherSize+f.ip+n])
 				setLength(short, f.ip+n)
 				leaves(short)
+				padded := slices.Clone(whole)
+				setLength(padded, f.ip+n)
+				leaves(padded)
 			}
 			inner := etherSize + f.ip + 8
 			broken := slices.Clone(whole)

@@ -21,6 +21,7 @@ const (
 	leftService
 	leftBanned
 	leftLimit
+	leftHalfOpen
 	leftOptions
 	leftOrigin
 	leftFamily
@@ -98,8 +99,8 @@ func compareStruct(t *testing.T, name string, c *btf.Struct, g reflect.Type) {
 		t.Errorf("struct %s has %d bytes in C, %d in Go", name, c.Size, g.Size())
 	}
 	fields := make(map[string]reflect.StructField)
-	for i := range g.NumField() {
-		fields[strings.ToLower(g.Field(i).Name)] = g.Field(i)
+	for f := range g.Fields() {
+		fields[strings.ToLower(f.Name)] = f
 	}
 	for _, m := range c.Members {
 		f, known := fields[strings.ReplaceAll(m.Name, "_", "")]
@@ -142,7 +143,7 @@ func TestConstants(t *testing.T) {
 		"REASON_NORMAL": int(status.Normal), "REASON_CLIENT_RESET": int(status.ClientReset), "REASON_ORIGIN_RESET": int(status.OriginReset),
 		"REASON_ORIGIN_REFUSED": int(status.OriginRefused), "REASON_CONNECT_TIMEOUT": int(status.ConnectTimeout),
 		"REASON_NETWORK_UNREACHABLE": int(status.NetworkUnreachable),
-		"LEFT_OTHER":                 leftOther, "LEFT_OFF": leftOff, "LEFT_SERVICE": leftService, "LEFT_BANNED": leftBanned, "LEFT_LIMIT": leftLimit,
+		"LEFT_OTHER":                 leftOther, "LEFT_OFF": leftOff, "LEFT_SERVICE": leftService, "LEFT_BANNED": leftBanned, "LEFT_LIMIT": leftLimit, "LEFT_HALF_OPEN": leftHalfOpen,
 		"LEFT_OPTIONS": leftOptions, "LEFT_ORIGIN": leftOrigin, "LEFT_FAMILY": leftFamily, "LEFT_PORT": leftPort, "LEFT_FULL": leftFull,
 		"LEFT_EXTENSION": leftExtension, "LEFT_COUNT": leftCount,
 		"DROP_FRAGMENT": dropFragment, "DROP_MALFORMED": dropMalformed, "DROP_WINDOW": dropWindow, "DROP_TTL": dropTTL, "DROP_HEADER": dropHeader,

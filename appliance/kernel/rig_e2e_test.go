@@ -357,8 +357,8 @@ func (r *rig) wipe(t testing.TB) {
 	if err := r.path.objects.Totals.Lookup(uint32(0), &totals); err != nil {
 		t.Fatal(err)
 	}
-	if totals.Sessions != 0 || totals.Flows != 0 || totals.Lost != 0 {
-		t.Errorf("without sessions there are %d sessions, %d flows and %d lost events", totals.Sessions, totals.Flows, totals.Lost)
+	if totals.Sessions != 0 || totals.HalfOpen != 0 || totals.Flows != 0 || totals.Lost != 0 {
+		t.Errorf("without sessions there are %+v", totals)
 	}
 	var tuple bpfTuple
 	var ref bpfRef

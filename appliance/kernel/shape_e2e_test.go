@@ -31,27 +31,86 @@ func TestShapes(t *testing.T) {
 			r.leaves(t, wrapIP(p.from.Addr(), p.to.Addr(), next, 64, append(extension, p.transport()...)), arrival{}, leftExtension)
 		}
 	})
-	r.each(t, "the first fragment", func(t *testing.T, f family, protocol uint8) {
-		r.drops(t, fragment(f.opening(protocol, 40000, portPlain), 0, true), arrival{}, protocol, dropFragment)
-		r.drops(t, fragment(f.opening(protocol, 40000, portRange), 0, true), arrival{}, protocol, dropFragment)
-		r.leaves(t, fragment(f.opening(protocol, 40000, portNothing), 0, true), arrival{}, leftOther)
-		r.leaves(t, fragment(f.opening(protocol, 40000, portUser), 0, true), arrival{}, leftOther)
-		r.leaves(t, fragment(f.opening(protocol, 40000, portPlain), 0, true), arrival{ifindex: 1}, leftOther)
+	r.each(t, "the first fragment, of TCP or for a header", func(t *testing.T, f family, protocol uint8) {
+		port := map[uint8]uint16{protocolTCP: portPlain, protocolUDP: portV1}[protocol]
+		first := fragment(f.opening(protocol, 40000, port), 0, true)
+		r.drops(t, first, arrival{}, protocol, dropFragment)
+		r.leaves(t, first, arrival{ifindex: 1}, leftOther)
+		r.leaves(t, first, arrival{inner: true}, leftOther)
 		r.must(t, r.path.Drain)
-		r.leaves(t, fragment(f.opening(protocol, 40000, portPlain), 0, true), arrival{}, leftOther)
+		r.leaves(t, first, arrival{}, leftOther)
 		r.apply(t, vectorPlan())
+		none, why := fragment(f.opening(protocol, 40000, portNothing), 0, true), leftOther
+		user := fragment(f.opening(protocol, 40000, portUser), 0, true)
+		if protocol == protocolUDP {
+			why = leftService
+		}
+		r.leaves(t, none, arrival{}, why)
+		r.leaves(t, user, arrival{}, why)
 	})
 	r.each(t, "a fragment of a session", func(t *testing.T, f family, protocol uint8) {
-		p := f.opening(protocol, 40000, portPlain)
+		port := map[uint8]uint16{protocolTCP: portPlain, protocolUDP: portSPP}[protocol]
+		p := f.opening(protocol, 40000, port)
 		got := r.passes(t, p.frame(), arrival{})
 		answer := packet{from: got.to, to: got.from, protocol: protocol, payload: []byte("answer")}
 		r.drops(t, fragment(answer, 0, true), arrival{inner: true}, protocol, dropFragment)
 		r.drops(t, fragment(p, 0, true), arrival{}, protocol, dropFragment)
 	})
-	r.each(t, "a later fragment", func(t *testing.T, f family, protocol uint8) {
+	r.each(t, "a later fragment of nothing", func(t *testing.T, f family, protocol uint8) {
 		r.leaves(t, fragment(f.opening(protocol, 40000, portPlain), 185, true), arrival{}, leftOther)
 		r.leaves(t, fragment(f.opening(protocol, 40000, portPlain), 185, false), arrival{}, leftOther)
 	})
+	for _, f := range families {
+		t.Run("a datagram in fragments/"+f.name, func(t *testing.T) {
+			defer r.wipe(t)
+			u := r.flow(t, f, portTight)
+			for _, from := range []int{fromClient, fromOrigin} {
+				a := arrival{inner: from == fromOrigin}
+				whole := u.sent(from, text(1600))
+				if from == fromClient {
+					// The source port is known when the first fragment was carried.
+					first := r.check(t, fragmentOf(whole, 0, 1000), a, verdictRedirect, func(*counts) {})
+					u.source = netip.AddrPortFrom(f.source, binary.BigEndian.Uint16(first[len(first)-1000:]))
+				}
+				want := u.received(from, text(1600))
+				for at := 0; at < 1608; at += 1000 {
+					out := r.check(t, fragmentOf(whole, at, 1000), a, verdictRedirect, func(*counts) {})
+					if string(out) != string(fragmentOf(want, at, 1000)) {
+						t.Errorf("sent\n%x, want\n%x", out, fragmentOf(want, at, 1000))
+					}
+				}
+				other := fragmentOf(whole, 1000, 1000)
+				other[etherSize+map[int]int{ip4Size: 5, ip6Size: ip6Size + 7}[f.ip]]++ // the number of another datagram
+				if f.client.Is4() {
+					sumIP4(other)
+				}
+				r.leaves(t, other, a, leftOther)
+				last := fragmentOf(whole, 1000, 1000)
+				last[etherSize+map[int]int{ip4Size: 8, ip6Size: 7}[f.ip]] = 1
+				if f.client.Is4() {
+					sumIP4(last)
+				}
+				r.drops(t, last, a, protocolUDP, dropTTL)
+				// Another beginning of it.
+				short := fragmentOf(whole, 0, 1000)
+				short = short[:len(short)-1000+4]
+				setLength(short, len(short)-etherSize)
+				r.leaves(t, short, a, leftOther)
+				none := whole
+				none.to = netip.AddrPortFrom(whole.to.Addr(), 0)
+				r.leaves(t, fragmentOf(none, 0, 1000), a, map[bool]int{true: leftService, false: leftOther}[from == fromClient])
+			}
+		})
+		t.Run("a fragment of a large datagram earns no large answer/"+f.name, func(t *testing.T) {
+			defer r.wipe(t)
+			u := r.flow(t, f, portTight)
+			frame := fragmentOf(u.sent(fromClient, text(65000)), 0, 64)
+			out := r.check(t, frame, arrival{}, verdictRedirect, func(*counts) {})
+			u.source = netip.AddrPortFrom(f.source, binary.BigEndian.Uint16(out[len(out)-64:]))
+			u.moves(fromOrigin, text(40), text(40))
+			u.refuses(fromOrigin, text(1000), dropAmplification)
+		})
+	}
 	r.each(t, "a first fragment that is too short for ports", func(t *testing.T, f family, protocol uint8) {
 		p := f.opening(protocol, 40000, portPlain)
 		whole := fragment(p, 0, true)
@@ -208,6 +267,28 @@ func fragment(p packet, offset uint16, more bool) []byte {
 	}
 	b := []byte{p.protocol, 0, uint8(field >> 8), uint8(field), 1, 2, 3, 4}
 	return wrapIP(p.from.Addr(), p.to.Addr(), protocolFragment, 64, append(b, p.transport()...))
+}
+
+// fragmentOf cuts size bytes out of a datagram; at is a multiple of 8.
+func fragmentOf(p packet, at, size int) []byte {
+	b := p.transport()
+	end := min(at+size, len(b))
+	field := uint16(at) // in IPv6; in IPv4 an eighth of it
+	if p.from.Addr().Is4() {
+		frame := wrapIP(p.from.Addr(), p.to.Addr(), p.protocol, p.ttl, b[at:end])
+		field /= 8
+		if end < len(b) {
+			field |= 0x2000
+		}
+		binary.BigEndian.PutUint16(frame[etherSize+6:], field)
+		sumIP4(frame)
+		return frame
+	}
+	if end < len(b) {
+		field |= 1
+	}
+	extension := []byte{p.protocol, 0, uint8(field >> 8), uint8(field), 1, 2, 3, 4}
+	return wrapIP(p.from.Addr(), p.to.Addr(), protocolFragment, p.ttl, append(extension, b[at:end]...))
 }
 
 // setLength writes the length of the packet into the IP header of a frame.

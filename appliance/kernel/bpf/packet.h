@@ -30,6 +30,7 @@ struct packet {
 	__u32 size;    /* of the payload; what Ethernet padded is none of it */
 	bool v4;
 	bool first;    /* of the fragments of a datagram: the one with the ports */
+	bool later;    /* a fragment behind the first: it has no ports */
 	__u32 id;      /* of the datagram that it is a fragment of */
 	/* TCP */
 	__u8 flags;
@@ -158,7 +159,8 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 		if (ip->frag_off & bpf_htons(0x3fff)) {
 			p->id = ip->id;
 			p->l4 = ETH_HLEN + sizeof(*ip);
-			if (ip->ihl == 5 && !(ip->frag_off & bpf_htons(0x1fff)))
+			p->later = ip->frag_off & bpf_htons(0x1fff);
+			if (ip->ihl == 5 && !p->later)
 				read_ports(p, ip + 1, end);
 			return FRAGMENT;
 		}
@@ -189,7 +191,8 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 			p->l4 = ETH_HLEN + sizeof(*ip) + 8;
 			if (fragment[0] != IPPROTO_TCP && fragment[0] != IPPROTO_UDP)
 				return NOT_OURS;
-			if (!(*(__be16 *)(fragment + 2) & bpf_htons(0xfff8)))
+			p->later = *(__be16 *)(fragment + 2) & bpf_htons(0xfff8);
+			if (!p->later)
 				read_ports(p, fragment + 8, end);
 			return FRAGMENT;
 		}

@@ -178,7 +178,8 @@ __noinline int datagram_from_client(struct __sk_buff *skb, struct packet *p, __u
 	if (skb->gso_segs <= 1 && !p->first && !fits(s, CLIENT, p->payload - ETH_HLEN + size))
 		return drop(IPPROTO_UDP, DROP_OVERSIZE);
 	if (s->rounds < PROVEN) {
-		__sync_fetch_and_add(&s->wire_in, wire_bytes(before, p->v4));
+		/* Of a fragment, not what the whole datagram would have: the rest may never come. */
+		__sync_fetch_and_add(&s->wire_in, wire_bytes(p->first && skb->len - p->payload < before ? skb->len - p->payload : before, p->v4));
 		if (s->flags & SESSION_ANSWERED) {
 			__sync_fetch_and_and(&s->flags, ~SESSION_ANSWERED);
 			s->rounds++;
@@ -367,7 +368,7 @@ static __always_inline int fragment(struct __sk_buff *skb, struct packet *p)
 	struct ref *r;
 	int verdict;
 
-	if (!p->tuple.dport)
+	if (p->later)
 		return p->tuple.protocol == IPPROTO_UDP ? later(skb, p) : leave(LEFT_OTHER);
 	if (!p->first)
 		return refuse(skb, p, DROP_FRAGMENT);
@@ -376,7 +377,7 @@ static __always_inline int fragment(struct __sk_buff *skb, struct packet *p)
 	if (s && (s->header == HEADER_SPP || (r->from == CLIENT && s->header)))
 		return drop(IPPROTO_UDP, DROP_FRAGMENT);
 	if (!s && headed_service(p))
-		return drop(IPPROTO_UDP, DROP_FRAGMENT);
+		return refuse(skb, p, DROP_FRAGMENT);
 	verdict = udp(skb, p);
 	if (verdict != NEXT && verdict != DROP)
 		remember(p);
