@@ -255,8 +255,8 @@ func TestLimits(t *testing.T) {
 		})
 	})
 	r.each(t, "of the box, with what the user path has", func(t *testing.T, f family, protocol uint8) {
-		r.carried.sessions, r.carried.flows = 1, 1
-		defer func() { r.carried.sessions, r.carried.flows = 0, 0 }()
+		r.path.Share(1, 1)
+		defer r.path.Share(0, 0)
 		fills(t, f, protocol, 2, func(p *plan.Plan) { p.Limits = plan.Limits{MaxSessions: 3, MaxFlows: 3} })
 	})
 	r.each(t, "of the service", func(t *testing.T, f family, protocol uint8) {

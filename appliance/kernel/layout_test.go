@@ -21,13 +21,13 @@ const (
 	leftService
 	leftBanned
 	leftLimit
-	leftHalfOpen
 	leftOptions
 	leftOrigin
 	leftFamily
 	leftPort
 	leftFull
 	leftExtension
+	leftHalfOpen
 	leftCount
 )
 

@@ -35,8 +35,6 @@ type rig struct {
 	calls  chan func() // for the thread that lives in the namespace
 	sniff  int         // a packet socket at the inner interface
 	output []byte
-	// carried are the sessions and flows that the user path says it has.
-	carried struct{ sessions, flows int64 }
 }
 
 // What a program may answer.

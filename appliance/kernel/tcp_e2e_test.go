@@ -274,6 +274,21 @@ var tcpVectors = []struct {
 		c.moves(fromClient, dataAt(1, 1, "first words"), c.headed(dataAt(1, 1, "")))
 		c.isSent(dataAt(1, 1, "first words").moved(c.h()))
 	}},
+	{"a header that was lost is sent again when the origin shows that it has what is behind", headersOnly, func(c *conn) {
+		c.opens()
+		c.moves(fromClient, ackAt(1, 1), c.firstACK())
+		c.moves(fromClient, dataAt(1, 1, "words"), dataAt(1, 1, "words").moved(c.h()))
+		there, here := ackAt(1, 1), ackAt(1, 1)
+		there.options = options(optionSACK(c.clientISN+c.shift+1+c.h(), c.clientISN+c.shift+6+c.h()))
+		here.options = options(optionSACK(c.clientISN+1, c.clientISN+6))
+		c.moves(fromOrigin, there, here) // it may only be late
+		c.edit(func(s *bpfSession) { s.HeaderSent -= 4e6 })
+		again := ackAt(1, 1)
+		again.flags |= flagPSH
+		again.payload = c.header
+		same(c.t, c.passes(c.t, c.sent(fromOrigin, there).frame(), arrival{inner: true}), c.received(fromClient, again))
+		c.moves(fromOrigin, ackAt(1, 6+c.h()), ackAt(1, 6))
+	}},
 	{"the header goes with each acknowledgement until it has arrived", headersOnly, func(c *conn) {
 		c.opens()
 		for range 3 {

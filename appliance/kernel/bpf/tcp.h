@@ -537,19 +537,19 @@ __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
 			tell(EVENT_ANSWERED, slot, false);
 		}
 	} else {
-		/* More options than timestamps are SACK blocks. */
-		if (length && p->options > 12 && ack == s->isn + 1 && s->state == STATE_OPEN && s->header_sent &&
+		bool more = p->options > 0;
+		__be32 first = 0;
+
+		/* Nearly all have two NOPs and timestamps, and nothing else. What else there is are SACK blocks. */
+		if (p->options == 12 && !bpf_skb_load_bytes(skb, p->l4 + sizeof(struct tcphdr), &first, 4))
+			more = first != bpf_htonl(0x0101080a);
+		if (length && more && !(s->flags & SESSION_HEADED) && s->state == STATE_OPEN && s->header_sent &&
 		    bpf_ktime_get_ns() - s->header_sent > HEADER_LOST)
 			return renew(skb, p, slot);
 		if (counts)
 			note(slot, s, p, ORIGIN, ack);
-		if (back && p->options > 0) {
-			__be32 first = 0;
-
-			/* Nearly all have two NOPs and timestamps, and nothing else. */
-			if (p->options != 12 || bpf_skb_load_bytes(skb, p->l4 + sizeof(struct tcphdr), &first, 4) || first != bpf_htonl(0x0101080a))
-				difference = write_sack(skb, p, back);
-		}
+		if (back && more)
+			difference = write_sack(skb, p, back);
 	}
 	verdict = write_tcp(skb, p, s, ORIGIN, p->seq, ack, difference);
 	return verdict == NEXT ? redirect(s, ORIGIN) : verdict;
