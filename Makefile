@@ -5,7 +5,7 @@ lint := build/tools/golangci-lint-2.15.0
 
 export CGO_ENABLED ?= 0
 
-.PHONY: help run test build image boot test-image bench lint generate fuzz e2e browser clean
+.PHONY: help run test build image boot test-image same-image bench lint generate fuzz e2e browser clean
 
 help:
 	@echo 'make run    a whole network on this machine: client, box, origin; Ctrl-C removes it'
@@ -14,6 +14,7 @@ help:
 	@echo 'make bench  both paths next to haproxy and nginx; a table and build/bench.json'
 	@echo 'make image  the bootable image, in build/image; make boot starts it in QEMU, without KVM'
 	@echo 'make test-image  every test of the image: starts, updates, installs and breaks it'
+	@echo 'make same-image  the image once more, at another place and from nothing; compares it to the bit'
 	@echo 'make lint   style, and the import table'
 	@echo 'make generate  the eBPF objects, from their C'
 	@echo 'make e2e    the end-to-end tests only'
@@ -55,6 +56,9 @@ boot:
 test-image: image
 	@test/tools/units
 	@$(root) env "PATH=$$PATH" go test -tags vm -count=1 -timeout 60m -v ./test/vm
+
+same-image: image
+	@$(root) env "PATH=$$PATH" test/tools/same
 
 lint: $(lint)
 	@$(lint) run

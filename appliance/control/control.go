@@ -81,6 +81,7 @@ type Control struct {
 	updates    *updates
 	readClock  func() (host.Clock, error)
 	clockAlone time.Time // since when nothing keeps the clock; zero: something does. Only Run uses it
+	diskFree   func() (int64, error)
 
 	changing sync.Mutex // one change at a time; taken before mu
 	network  network
@@ -110,7 +111,7 @@ type Pending struct {
 // any other is dropped. Nothing reaches edge before Run or Propose.
 func New(o Options) (*Control, error) {
 	c := &Control{store: o.Store, edge: o.Edge, log: o.Log, now: o.Now, version: o.Version,
-		records: o.Records, others: o.Conditions, host: o.Host, readClock: host.ReadClock, network: network{machine: o.Machine}, crashes: o.Crashes, wake: make(chan struct{}, 1)}
+		records: o.Records, others: o.Conditions, host: o.Host, readClock: host.ReadClock, diskFree: o.Store.Free, network: network{machine: o.Machine}, crashes: o.Crashes, wake: make(chan struct{}, 1)}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -294,6 +295,7 @@ func (c *Control) Run(ctx context.Context) error {
 		c.revertExpired(ctx)
 		c.forgetTakenBack()
 		c.checkClock()
+		c.checkDisk()
 		keeper.check(ctx)
 		select {
 		case <-ctx.Done():

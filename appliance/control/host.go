@@ -52,7 +52,12 @@ func (c *Control) Restart(ctx context.Context) error {
 func (c *Control) PowerOff(ctx context.Context) error { return c.startUnit(ctx, host.PowerOff) }
 
 // StartOther starts the machine again, with the version in the other slot.
-func (c *Control) StartOther(ctx context.Context) error { return c.startUnit(ctx, host.OtherSlot) }
+func (c *Control) StartOther(ctx context.Context) error {
+	if c.updates.on() {
+		c.updates.noteLeft()
+	}
+	return c.startUnit(ctx, host.OtherSlot)
+}
 
 // FactoryReset starts the machine again, without anything that it knows.
 func (c *Control) FactoryReset(ctx context.Context) error {

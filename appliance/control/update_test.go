@@ -404,6 +404,32 @@ func TestAVersionThatWasGivenUpIsTold(t *testing.T) {
 	}
 }
 
+// TestAVersionThatWasLeftByChoice is not told as one that was given up, although it said once why it was not healthy.
+func TestAVersionThatWasLeftByChoice(t *testing.T) {
+	b := newUpdateBox(t)
+	b.runs.Store(&host.System{Version: newer, Slot: "B", Other: running})
+	said := `{"version":"` + newer + `","reason":"this version is not healthy: the web page does not answer."}`
+	if err := os.WriteFile(filepath.Join(b.options.Dir, control.UnhealthyName), []byte(said), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start := func(now host.System) {
+		t.Helper()
+		if err := b.StartOther(t.Context()); !errors.Is(err, control.ErrNoAppliance) { // it has no systemd
+			t.Fatal(err)
+		}
+		b.runs.Store(&now)
+		b.restart()
+	}
+	start(host.System{Version: running, Slot: "A", Other: newer, Failed: []string{newer}})
+	if got := b.codes(); !slices.Contains(got, "update-left") || slices.Contains(got, "update-given-up") {
+		t.Errorf("left by choice: the conditions are %q", got)
+	}
+	start(host.System{Version: running, Slot: "A", Other: newer, Failed: []string{newer}})
+	if got := b.codes(); !slices.Contains(got, "update-given-up") || slices.Contains(got, "update-left") {
+		t.Errorf("chosen again, and given up: the conditions are %q", got)
+	}
+}
+
 func TestNoApplianceTakesNoUpdate(t *testing.T) {
 	b := newBox(t)
 	_, err := b.ReceiveUpdate(strings.NewReader("x"), 1)

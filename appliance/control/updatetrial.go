@@ -15,6 +15,7 @@ import (
 
 const (
 	originsName = "origins"
+	leftName    = "left"
 	// UnhealthyName is the file of the update directory in which a version on trial says why it is not healthy.
 	UnhealthyName = "unhealthy"
 )
@@ -98,10 +99,23 @@ func (u *updates) tellInstalled(version string) {
 		Detail: "It starts at the next restart. If it is not found healthy in three starts, the version that runs now comes back by itself."})
 }
 
+// noteLeft writes down which version is left for the other one, by choice. Nothing that the boot loader leaves tells
+// that from one that was given up.
+func (u *updates) noteLeft() {
+	if err := os.WriteFile(u.path(leftName), []byte(u.System().Version), 0o600); err != nil {
+		u.c.log.Error("note which version is left by choice", "err", err)
+	}
+}
+
 // tellGivenUp tells of a newer version that is not started, and why as far as it said so itself.
 func (u *updates) tellGivenUp() {
 	runs := u.System()
 	for _, version := range runs.Failed {
+		if left, err := os.ReadFile(u.path(leftName)); err == nil && string(left) == version {
+			u.c.conditions.Raise(health.Condition{Code: "update-left", Subject: version, Severity: health.Info, Title: "A newer version is there and not started",
+				Detail: fmt.Sprintf("Somebody chose version %s in its place. It starts again when it is chosen under System, Power.", runs.Version)})
+			continue
+		}
 		why := "It was started and did not come far enough to say what was wrong, or the one that runs was chosen instead"
 		if said, err := u.unhealthy(); err == nil && said.Version == version {
 			why = "It was started and never found healthy, and said: " + strings.TrimSuffix(said.Reason, ".")

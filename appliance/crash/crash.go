@@ -56,7 +56,7 @@ type Options struct {
 
 // Moment is a time that no clock change moves.
 type Moment struct {
-	Boot  string        // which start of the machine
+	Boot  string        // which start of the machine; empty: not known
 	Since time.Duration // that start, with the time that the machine slept (CLOCK_BOOTTIME, clock_gettime(2))
 }
 
@@ -115,7 +115,10 @@ func Open(o Options) *Ledger {
 	if l.state.Version != o.Version {
 		l.state = state{Version: o.Version}
 	}
-	if l.state.Boot != now.Boot {
+	if now.Boot == "" {
+		l.log.Error("which start of the machine this is cannot be told, so crashes are not counted")
+	}
+	if l.state.Boot != now.Boot || now.Boot == "" { // an end of the power must not look like a crash
 		l.state.Boot, l.state.Work, l.state.Crashes = now.Boot, Work{}, nil
 	}
 	if l.state.Work.Print != "" {
@@ -253,15 +256,15 @@ func replace(path string, data []byte) error {
 	return os.Rename(temporary, path)
 }
 
-// kernelTime is random(4)'s boot_id and CLOCK_BOOTTIME. A kernel that tells neither would be none that this runs on.
+// kernelTime is random(4)'s boot_id and CLOCK_BOOTTIME. A sandbox can hide the first (ProcSubset= in systemd.exec(5)).
 func kernelTime() Moment {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		id = []byte("unknown")
+		return Moment{}
 	}
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
-		return Moment{Boot: "unknown"}
+		return Moment{}
 	}
 	return Moment{strings.TrimSpace(string(id)), time.Duration(t.Nano())}
 }

@@ -83,6 +83,12 @@ func TestWhatDoesNotCondemn(t *testing.T) {
 				m.now.Boot = boot
 			}
 		}},
+		{"power cuts where starts cannot be told apart", func(m *machine) {
+			m.now.Boot = ""
+			for range 4 {
+				m.crash("a", 0)
+			}
+		}},
 		{"a process that works with nothing", func(m *machine) {
 			m.crash("a", 0)
 			m.crash("a", 0)

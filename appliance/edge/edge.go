@@ -67,6 +67,7 @@ type Edge struct {
 	bans       bans
 	routers    routers
 	crashes    *crash.Ledger // nil: none is kept
+	unrestored string        // why the last plan was not put in force again, as it was logged
 
 	mu      sync.Mutex // serialises apply, and guards what follows
 	current *plan.Plan // nil: none yet
@@ -98,9 +99,12 @@ func Run(ctx context.Context, o Options) error {
 		group.Go(func() error { return e.path.Run(engineCtx) })
 	}
 	e.restoreBans()
-	e.restore()
+	undone := e.restore()
 	if e.current == nil {
 		e.stopPath()
+	}
+	if undone {
+		group.Go(func() error { return e.restoreUntilDone(ctx) })
 	}
 	group.Go(func() error { return e.serve(ctx, listener) })
 	group.Go(o.Ready)
@@ -141,6 +145,11 @@ func open(o Options) (*Edge, error) {
 func (e *Edge) Apply(p *plan.Plan) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.put(p)
+}
+
+// put is Apply. The caller holds mu.
+func (e *Edge) put(p *plan.Plan) error {
 	print := p.Fingerprint()
 	if err := e.refuseCondemned(print); err != nil {
 		return err

@@ -1,9 +1,11 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"breakwater/appliance/crash"
 	"breakwater/appliance/health"
@@ -22,22 +24,54 @@ const (
 	planCondemned = "plan-condemned"
 )
 
-// restore applies the plan of the former edge, or the good one before it when that one was condemned. One that cannot be
-// applied any more is left for control to replace.
-func (e *Edge) restore() {
+// How long restoring waits for its next try: each time twice as long.
+const (
+	restoreFirst = time.Second
+	restoreMax   = 30 * time.Second
+)
+
+// restoreUntilDone tries to restore until a plan is in force, that one or one of control's: when a machine starts, its
+// interfaces may come and get their names after edge.
+func (e *Edge) restoreUntilDone(ctx context.Context) error {
+	for pause := restoreFirst; ; pause = min(2*pause, restoreMax) {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+			if e.inForce() || !e.restore() {
+				return nil
+			}
+		}
+	}
+}
+
+func (e *Edge) inForce() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.current != nil
+}
+
+// restore applies the plan of the former edge, or the good one before it when that one was condemned. It returns whether
+// to try again: one that cannot be applied now is left for later, or for control to replace.
+func (e *Edge) restore() (again bool) {
 	condemned, err := e.restoreFrom(PlanFile)
 	if condemned != nil {
 		// The good one may be condemned as well, or not be there. Then there is nothing, which the condition tells.
 		_, err = e.restoreFrom(goodFile)
 		e.tellCondemned(*condemned)
 	}
-	if err != nil {
-		e.options.Log.Error("restore the last plan", "err", err)
-		e.conditions.Raise(health.Condition{
-			Code: "plan-not-restored", Severity: health.Critical, Title: "The last plan could not be put in force again",
-			Detail: fmt.Sprintf("%v. Nothing is proxied until control sends a plan.", err),
-		})
+	if err == nil {
+		return false
 	}
+	if e.unrestored != err.Error() {
+		e.unrestored = err.Error()
+		e.options.Log.Error("restore the last plan", "err", err)
+	}
+	e.conditions.Raise(health.Condition{
+		Code: "plan-not-restored", Severity: health.Critical, Title: "The last plan could not be put in force again",
+		Detail: fmt.Sprintf("%v. Nothing is proxied until that works, or control sends a plan.", err),
+	})
+	return true
 }
 
 // restoreFrom applies the plan in a file. A verdict: it is condemned, and was not. Without the file nothing happens.
@@ -56,7 +90,12 @@ func (e *Edge) restoreFrom(file string) (*crash.Verdict, error) {
 	if v, bad := e.crashes.Condemned(p.Fingerprint()); bad {
 		return &v, nil
 	}
-	return nil, e.Apply(&p)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.current != nil { // control was faster
+		return nil, nil
+	}
+	return nil, e.put(&p)
 }
 
 // refuseCondemned is the answer to a condemned plan. Whatever runs goes on. The caller holds mu.

@@ -12,14 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// EFIVariables is where the kernel shows the variables of the firmware; it is not there on a machine without UEFI.
-const EFIVariables = "/sys/firmware/efi/efivars"
-
 // factoryReset is the variable that systemd-repart(8) looks for in the initrd, and takes away when it is done. What it
 // makes anew is what says FactoryReset=yes in repart.d(5): /var.
 const factoryReset = "FactoryReset-8cf2644b-4b0b-428f-9387-6d876050dc67"
 
-// AskFactoryReset lets the next start begin with an empty /var. dir is EFIVariables but in tests.
+// AskFactoryReset lets the next start begin with an empty /var. dir is where the kernel shows the variables of the
+// firmware, which is not there on a machine without UEFI.
 func AskFactoryReset(dir string) error {
 	if !exists(dir) {
 		return errors.New("this machine was not started by UEFI, whose variables carry the wish to the next start; write the image to its disk anew instead")

@@ -222,6 +222,15 @@ func schemaOf(tx *bolt.Tx) (int, error) {
 	return version, nil
 }
 
+// Free is how many bytes may be written to the disk of the state directory by others than root.
+func (s *Store) Free() (int64, error) {
+	var f unix.Statfs_t
+	if err := unix.Statfs(s.dir, &f); err != nil {
+		return 0, fmt.Errorf("look for room: %w", err)
+	}
+	return int64(f.Bavail) * f.Bsize, nil
+}
+
 // Close releases the directory. Closing again does nothing.
 func (s *Store) Close() error {
 	var err error

@@ -4,7 +4,6 @@ package vm
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -20,7 +19,7 @@ const diskWait = 15 * time.Minute
 func TestInstall(t *testing.T) {
 	dir := t.TempDir()
 	stick, internal, small := filepath.Join(dir, "stick.raw"), filepath.Join(dir, "internal.raw"), filepath.Join(dir, "small.raw")
-	copyImage(t, stick)
+	copyDisk(t, imageIn(t, "../../build/image"), stick)
 	newDisk(t, internal, 8<<30)
 	newDisk(t, small, 2<<30)
 	asStick := []string{"DISK=" + stick, "STICK=1"}
@@ -116,20 +115,6 @@ func install(t *testing.T, m *machine) {
 	text = k.wait(t, choose)
 	if want := "QEMU NVMe Ctrl BW-INTERNAL-7F3C, 8.6 GB, nvme\n               holds a Breakwater\n"; !strings.Contains(text, want) {
 		t.Errorf("the list of disks lacks %q:\n%s", want, text)
-	}
-}
-
-func copyImage(t *testing.T, to string) {
-	t.Helper()
-	found, err := filepath.Glob("../../build/image/breakwater_*.raw")
-	if err != nil || len(found) != 1 {
-		t.Fatalf("images: %q, %v; want one", found, err)
-	}
-	if out, err := exec.Command("cp", "--sparse=always", found[0], to).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if err := os.Truncate(to, 8<<30); err != nil {
-		t.Fatal(err)
 	}
 }
 

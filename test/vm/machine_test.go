@@ -19,7 +19,7 @@ import (
 type machine struct {
 	page                     string // host:port of the web page
 	serial, reports, monitor string // files, and QEMU's socket
-	keys                     string // socket of the serial console
+	keys, ask                string // sockets of the serial console and of what asks for reports
 	ended                    chan error
 }
 
@@ -39,12 +39,14 @@ func bootWith(t *testing.T, players int, variables []string, arguments ...string
 	dir := t.TempDir()
 	page := freePort(t)
 	m := &machine{page: fmt.Sprintf("127.0.0.1:%d", page), ended: make(chan error, 1),
-		serial: filepath.Join(dir, "serial"), reports: filepath.Join(dir, "reports"), monitor: filepath.Join(dir, "monitor"), keys: filepath.Join(dir, "keys")}
+		serial: filepath.Join(dir, "serial"), reports: filepath.Join(dir, "reports"), monitor: filepath.Join(dir, "monitor"),
+		keys: filepath.Join(dir, "keys"), ask: filepath.Join(dir, "ask")}
 	command := exec.Command("../../image/boot", "-monitor", "unix:"+m.monitor+",server,nowait",
 		"-chardev", "socket,id=console,server=on,wait=off,path="+m.keys+",logfile="+m.serial, "-serial", "chardev:console", "-serial", "file:"+m.reports,
+		"-chardev", "socket,id=ask,server=on,wait=off,path="+m.ask, "-serial", "chardev:ask",
 		"-netdev", fmt.Sprintf(edgeNetwork, players), "-device", "virtio-net-pci,netdev=edge,romfile=,mac=52:54:00:00:00:02",
-		"-smbios", credential(t, "extra-unit", "report.service"), "-smbios", credential(t, "extra-unit", "report.timer"),
-		"-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.wants=report.timer")
+		"-smbios", credential(t, "extra-unit", "report.service"), "-smbios", credential(t, "extra-unit", "report.socket"),
+		"-smbios", credential(t, "unit-dropin", "multi-user.target"))
 	command.Args = append(command.Args, arguments...)
 	command.Env = append(append(os.Environ(), fmt.Sprintf("WEB_PORT=%d", page)), variables...)
 	command.Stdout, command.Stderr = os.Stderr, os.Stderr
@@ -143,17 +145,22 @@ func (m *machine) screen() string {
 	return last
 }
 
-// report is the first one that begins after now, by its parts.
+// report asks for a report and returns it, by its parts. A machine that does not listen yet is asked again.
 func (m *machine) report(t *testing.T) map[string]string {
 	t.Helper()
 	const begin, end = "# begin\n", "# end\n"
 	before := strings.Count(m.read(), begin)
+	var asked time.Time
 	text := waitFor(t, m, reportWait, func() (string, bool) {
 		all := strings.Split(m.read(), begin)
-		if len(all) < before+2 {
-			return "", false
+		if len(all) >= before+2 {
+			return all[before+1], strings.Contains(all[before+1], end)
 		}
-		return all[before+1], strings.Contains(all[before+1], end)
+		if time.Since(asked) > 10*time.Second {
+			asked = time.Now()
+			m.askForReport(t)
+		}
+		return "", false
 	})
 	parts := map[string]string{}
 	for _, part := range strings.Split(text, "# ")[1:] {
@@ -161,6 +168,19 @@ func (m *machine) report(t *testing.T) map[string]string {
 		parts[name] = strings.TrimSpace(content)
 	}
 	return parts
+}
+
+// askForReport writes a line to the third serial port, which starts report.service by report.socket.
+func (m *machine) askForReport(t *testing.T) {
+	t.Helper()
+	conn, err := net.Dial("unix", m.ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (m *machine) read() string {

@@ -27,13 +27,13 @@ const (
 // network is a document of a machine with players at the port with the wire. Its values: more of the host, its
 // interfaces besides, what manages it, and the name of the port with the wire three times.
 const network = `{ "schema": 1,
-  "edge": { "interfaces": [%[3]q], "addresses": ["198.51.100.7/32"] },
+  "edge": { "interfaces": [%[3]q], "addresses": ["198.51.100.7/32", "2001:db8:99::7/128"] },
   "management": { %[2]s },
   "host": { "name": "box7.example.org", "timeServers": ["192.0.2.123"], "interfaces": [
     { "name": %[3]q, "mac": "52:54:00:00:00:03", "addresses": ["192.0.2.10/24", "2001:db8:7::10/64"], "routes": [ { "to": "10.77.0.0/16", "via": "192.0.2.1", "metric": 77 } ] }
     %[1]s ] },
   "dns": { "servers": ["192.0.2.53"] },
-  "pools": [ { "name": "games", "health": { "check": "none" }, "origins": [ { "address": "192.0.2.1", "port": "9" } ] } ],
+  "pools": [ { "name": "games", "health": { "check": "none" }, "origins": [ { "address": "192.0.2.1", "port": "9" }, { "address": "2001:db8:7::1", "port": "9" } ] } ],
   "services": [ { "name": "tcp", "protocols": ["tcp"], "ports": ["1-65535"], "pool": "games" } ] }`
 
 // TestNetwork: the network of the settings is that of the kernel, a wrong one is taken back, also after the reset
@@ -62,28 +62,41 @@ func TestNetwork(t *testing.T) {
 	}) {
 		t.Fatalf("the box says:\n%s\n%s", m.report(t)["network"], m.report(t)["log"])
 	}
-	own, edge := netip.MustParseAddr("192.0.2.10"), netip.MustParseAddr("198.51.100.7")
+	linkLocal := netip.MustParseAddr("fe80::5054:ff:fe00:3")
+	own := []netip.Addr{netip.MustParseAddr("192.0.2.10"), netip.MustParseAddr("2001:db8:7::10")}
 	t.Run("kernel", func(t *testing.T) { checkNetwork(t, m.report(t), wan) })
 	t.Run("inside", func(t *testing.T) {
-		got := w.probe(t, own)
-		if got["192.0.2.10 syn-ack 443"] == 0 || got["192.0.2.10 icmp 0"] != 1 || got["192.0.2.10 rst"] < 65000 {
-			t.Errorf("answers %v; want the page, a ping and nearly 65,535 resets", got)
+		for _, a := range own {
+			got := w.probe(t, a, 65535)
+			if got[a.String()+" syn-ack 443"] == 0 || got[a.String()+" pong"] != 1 || got[a.String()+" rst"] < 65000 {
+				t.Errorf("answers %v; want the page, a ping and nearly 65,535 resets", got)
+			}
+		}
+		if got := w.probe(t, linkLocal, 1024); got[linkLocal.String()+" syn-ack 443"] == 0 || got[linkLocal.String()+" pong"] != 1 {
+			t.Errorf("at the link-local address: answers %v; want the page and a ping", got)
 		}
 	})
 	t.Run("outside", func(t *testing.T) {
 		b.put(t, good)
-		if got := w.probe(t, own); len(got) > 0 {
-			t.Errorf("the box answers players: %v", got)
-		}
-		w.drain()
-		for _, frame := range [][]byte{segment(edge, 25565, 2), ping(edge)} {
-			if err := w.send(frame); err != nil {
-				t.Fatal(err)
+		for _, a := range own {
+			if got := w.probe(t, a, 65535); len(got) > 0 {
+				t.Errorf("the box answers players at %s: %v", a, got)
 			}
 		}
-		time.Sleep(5 * time.Second)
-		if got := w.drain(); got["198.51.100.7 syn-ack 25565"] == 0 || got["198.51.100.7 icmp 0"] != 1 {
-			t.Errorf("the edge address answers %v; want a connection and a ping", got)
+		if got := w.probe(t, linkLocal, 1024); len(got) > 0 {
+			t.Errorf("the box answers players at its link-local address: %v", got)
+		}
+		for _, edge := range []netip.Addr{netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("2001:db8:99::7")} {
+			w.drain()
+			for _, frame := range [][]byte{segment(edge, 25565, syn, 1), ping(edge)} {
+				if err := w.send(frame); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(5 * time.Second)
+			if got := w.drain(); got[edge.String()+" syn-ack 25565"] == 0 || got[edge.String()+" pong"] != 1 {
+				t.Errorf("the edge address answers %v; want a connection and a ping", got)
+			}
 		}
 	})
 

@@ -48,12 +48,15 @@ func TestUpdate(t *testing.T) {
 	if first.Slot != "A" || first.Other != "" || first.State != control.UpdateNone {
 		t.Fatalf("a new box: %+v", first)
 	}
-	firstFile := filepath.Join("../../build/image", "breakwater_"+first.Version+update.Extension)
+	firstFile := updateIn(t, "../../build/image")
 	ok := t.Run("refused", func(t *testing.T) {
 		const enough = 4 << 20 // to see what is wrong; the emulated box reads slowly
 		o.put(t, bytes.NewReader(resigned(t, next)[:enough]), http.StatusUnprocessableEntity, "update-signature")
-		begin := read(t, next)[:enough]
-		o.put(t, bytes.NewReader(begin), http.StatusUnprocessableEntity, "update-refused")
+		whole := read(t, next)
+		for _, size := range []int{0, 1, 4096, 8191, 1 << 20, enough, len(whole) - 1} {
+			o.put(t, bytes.NewReader(whole[:size]), http.StatusUnprocessableEntity, "update-refused")
+		}
+		begin := whole[:enough]
 		begin[100_000] ^= 1
 		o.put(t, bytes.NewReader(begin), http.StatusUnprocessableEntity, "update-refused")
 		o.put(t, bytes.NewReader(read(t, firstFile)[:enough]), http.StatusConflict, "update-older")
@@ -115,18 +118,26 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
-// built is the update file of a version, which is built for it.
+// built is the update file of a version, which is built for it unless another test had it built.
 func built(t *testing.T, version string) string {
 	t.Helper()
 	began := time.Now()
-	dir := t.TempDir()
-	command := exec.Command("../../image/build")
-	command.Env = append(os.Environ(), "VERSION="+version, "OUTPUT="+dir)
-	if out, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("image/build: %v\n%s", err, out)
+	dir := filepath.Join(versions, version)
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		command := exec.Command("../../image/build")
+		command.Env = append(os.Environ(), "VERSION="+version, "OUTPUT="+dir)
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("image/build: %v\n%s", err, out)
+		}
+		t.Logf("version %s: %.0f s", version, time.Since(began).Seconds())
 	}
-	t.Logf("version %s: %.0f s", version, time.Since(began).Seconds())
-	return filepath.Join(dir, "breakwater_"+version+update.Extension)
+	return updateIn(t, dir)
+}
+
+// updateIn is the one update file of a folder.
+func updateIn(t *testing.T, dir string) string {
+	t.Helper()
+	return oneOf(t, filepath.Join(dir, "breakwater_*"+update.Extension))
 }
 
 // resigned is an update that somebody else has signed.
@@ -223,7 +234,10 @@ func (o *owner) call(method, path string, body io.Reader, answer any) error {
 		return err
 	}
 	request.Header.Set("Authorization", "Bearer "+o.token)
-	request.Header.Set("Content-Type", "application/octet-stream")
+	request.Header.Set("Content-Type", "application/json")
+	if path == "/api/v1/update" {
+		request.Header.Set("Content-Type", "application/octet-stream")
+	}
 	response, err := o.client.Do(request)
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ package vm
 import (
 	"encoding/binary"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,13 +13,7 @@ import (
 // TestOneBitIsWrong: a system that is not what was built is not run.
 func TestOneBitIsWrong(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "breakwater.raw")
-	found, err := filepath.Glob("../../build/image/breakwater_*.raw")
-	if err != nil || len(found) != 1 {
-		t.Fatalf("images: %q, %v; want one", found, err)
-	}
-	if out, err := exec.Command("cp", "--sparse=always", found[0], image).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	copyDisk(t, imageIn(t, "../../build/image"), image)
 	flipSystemBit(t, image)
 	m := boot(t, freePort(t), image)
 	waitFor(t, m, bootWait, func() (string, bool) {
@@ -35,21 +28,15 @@ func TestOneBitIsWrong(t *testing.T) {
 	}
 }
 
-// flipSystemBit changes the label of the system, which means nothing to the kernel. The system is the
-// third partition (UEFI 2.10, 5.3.3: entries of 128 bytes from block 2 on, the first block of each at byte 32).
+// flipSystemBit changes the label of the system, which means nothing to the kernel.
 func flipSystemBit(t *testing.T, image string) {
 	t.Helper()
-	const block, entry = 512, 128
 	f, err := os.OpenFile(image, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	first := make([]byte, 8)
-	if _, err := f.ReadAt(first, 2*block+2*entry+32); err != nil {
-		t.Fatal(err)
-	}
-	at := int64(binary.LittleEndian.Uint64(first))*block + 1024
+	at := partitions(t, image)[2].start + 1024
 	superblock := make([]byte, 128)
 	if _, err := f.ReadAt(superblock, at); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,6 +32,23 @@ const (
 	reportWait = 5 * time.Minute
 	answerWait = 30 * time.Second
 )
+
+// versions is where images are that were built for a test; they go with the last one.
+var versions string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "breakwater-versions-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	versions = dir
+	code := m.Run()
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
 
 func TestNewBox(t *testing.T) {
 	players := freePort(t)
@@ -54,12 +72,19 @@ func TestNewBox(t *testing.T) {
 		t.Run("udp", func(t *testing.T) { playUDP(t, players) })
 	}
 	t.Run("system", func(t *testing.T) { checkSystem(t, m.report(t)) })
-	t.Run("reset button", func(t *testing.T) {
+	t.Run("reset button, no cable", func(t *testing.T) {
+		m.monitor1(t, "set_link net off")
+		m.monitor1(t, "set_link edge off")
 		m.reset(t)
-		waitFor(t, m, bootWait, func() (string, bool) {
+		screen := waitFor(t, m, bootWait, func() (string, bool) {
 			s := m.screen()
 			return s, strings.Contains(s, "READY  Revision 1 is in force.") && !strings.Contains(s, "Setup code")
 		})
+		if got := strings.Count(screen, "no link\n"); got != 2 || strings.Contains(screen, "https://10.0.2.15/") {
+			t.Errorf("%d ports have no link, want both, without an address by DHCP:\n%s", got, screen)
+		}
+		m.monitor1(t, "set_link net on")
+		m.monitor1(t, "set_link edge on")
 		checkCertificate(t, m)
 		playTCP(t, players)
 	})

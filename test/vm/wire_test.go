@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,12 +27,31 @@ type wire struct {
 	answers map[string]int
 }
 
-// The neighbour's address, and the port's.
+// The neighbour's addresses, and the port's.
 var (
-	neighbour = netip.MustParseAddr("192.0.2.1")
-	theirMAC  = net.HardwareAddr{0x52, 0x54, 0, 0x99, 0, 1}
-	boxMAC    = net.HardwareAddr{0x52, 0x54, 0, 0, 0, 3}
+	neighbour  = netip.MustParseAddr("192.0.2.1")
+	neighbour6 = netip.MustParseAddr("2001:db8:7::1")
+	linkLocal6 = netip.MustParseAddr("fe80::5054:ff:fe99:1")
+	theirMAC   = net.HardwareAddr{0x52, 0x54, 0, 0x99, 0, 1}
+	boxMAC     = net.HardwareAddr{0x52, 0x54, 0, 0, 0, 3}
 )
+
+// Protocols of IP, and how far packets between neighbours go.
+const (
+	icmp4, tcp, udp, icmp6 = 1, 6, 17, 58
+	hops                   = 255
+)
+
+// neighbourOf is the neighbour's address of the same family and scope.
+func neighbourOf(a netip.Addr) netip.Addr {
+	switch {
+	case a.Is4():
+		return neighbour
+	case a.IsLinkLocalUnicast():
+		return linkLocal6
+	}
+	return neighbour6
+}
 
 // newWire lets QEMU send and receive frames as datagrams of a socket.
 func newWire(t *testing.T) *wire {
@@ -71,7 +91,7 @@ func (w *wire) listen(t *testing.T) {
 	}
 }
 
-// take answers who asks for the neighbour (RFC 826), and counts what comes for it.
+// take answers who asks for the neighbour (RFC 826, RFC 4861), and counts what comes for it.
 func (w *wire) take(f []byte) error {
 	switch {
 	case len(f) >= 42 && f[12] == 8 && f[13] == 6 && f[21] == 1 && [4]byte(f[38:42]) == neighbour.As4():
@@ -79,21 +99,40 @@ func (w *wire) take(f []byte) error {
 		reply = append(append(reply, 0, 2), theirMAC...)
 		return w.send(append(append(reply, f[38:42]...), f[22:32]...))
 	case len(f) >= 34 && f[12] == 8 && f[13] == 0 && [4]byte(f[30:34]) == neighbour.As4():
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.answers[describe(netip.AddrFrom4([4]byte(f[26:30])), f[23], f[14+4*int(f[14]&15):])]++
+		return w.answered(netip.AddrFrom4([4]byte(f[26:30])), f[23], f[14+4*int(f[14]&15):])
+	case len(f) >= 78 && f[12] == 0x86 && f[13] == 0xdd && f[20] == icmp6 && f[54] == 135:
+		asks, wanted := netip.AddrFrom16([16]byte(f[22:38])), netip.AddrFrom16([16]byte(f[62:78]))
+		if wanted == neighbour6 || wanted == linkLocal6 {
+			return w.send(advertisement(wanted, asks))
+		}
+	case len(f) >= 54 && f[12] == 0x86 && f[13] == 0xdd && ([16]byte(f[38:54]) == neighbour6.As16() || [16]byte(f[38:54]) == linkLocal6.As16()):
+		return w.answered(netip.AddrFrom16([16]byte(f[22:38])), f[20], f[54:])
 	}
 	return nil
 }
 
-// describe names an answer: "192.0.2.10 syn-ack 443", "192.0.2.10 rst", "192.0.2.10 icmp 0".
+// answered counts an answer, and ends what was opened: it would be repeated for a minute.
+func (w *wire) answered(from netip.Addr, protocol byte, p []byte) error {
+	answer := describe(from, protocol, p)
+	w.mu.Lock()
+	w.answers[answer]++
+	w.mu.Unlock()
+	if !strings.Contains(answer, "syn-ack") {
+		return nil
+	}
+	return w.send(segment(from, binary.BigEndian.Uint16(p), rst, 2)) // the number that comes next
+}
+
+// describe names an answer: "192.0.2.10 syn-ack 443", "192.0.2.10 rst", "2001:db8:7::10 pong".
 func describe(from netip.Addr, protocol byte, p []byte) string {
 	switch {
-	case protocol == 1 && len(p) > 0:
+	case protocol == icmp4 && len(p) > 0 && p[0] == 0, protocol == icmp6 && len(p) > 0 && p[0] == 129:
+		return fmt.Sprintf("%s pong", from)
+	case (protocol == icmp4 || protocol == icmp6) && len(p) > 0:
 		return fmt.Sprintf("%s icmp %d", from, p[0])
-	case protocol == 6 && len(p) > 13 && p[13]&4 != 0:
+	case protocol == tcp && len(p) > 13 && p[13]&4 != 0:
 		return fmt.Sprintf("%s rst", from)
-	case protocol == 6 && len(p) > 13 && p[13]&18 == 18:
+	case protocol == tcp && len(p) > 13 && p[13]&18 == 18:
 		return fmt.Sprintf("%s syn-ack %d", from, binary.BigEndian.Uint16(p))
 	}
 	return fmt.Sprintf("%s protocol %d", from, protocol)
@@ -117,40 +156,66 @@ func ethernet(kind uint16) []byte {
 	return binary.BigEndian.AppendUint16(append(append([]byte{}, boxMAC...), theirMAC...), kind)
 }
 
-// packet is a frame with an IPv4 packet (RFC 791) from the neighbour.
-func packet(to netip.Addr, protocol byte, payload []byte) []byte {
+// packet is a frame with an IPv4 or IPv6 packet (RFC 791, RFC 8200) from the neighbour. sum is where the payload has the
+// checksum that covers the addresses too; -1: it has none.
+func packet(to netip.Addr, protocol byte, payload []byte, sum int) []byte {
+	from := neighbourOf(to)
+	if sum >= 0 {
+		pseudo := append(append(from.AsSlice(), to.AsSlice()...), payload...)
+		binary.BigEndian.PutUint16(payload[sum:], checksum(pseudo, uint32(protocol)+uint32(len(payload))))
+	}
+	if to.Is6() {
+		head := make([]byte, 40)
+		head[0], head[6], head[7] = 0x60, protocol, hops
+		binary.BigEndian.PutUint16(head[4:], uint16(len(payload)))
+		copy(head[8:], from.AsSlice())
+		copy(head[24:], to.AsSlice())
+		return append(append(ethernet(0x86dd), head...), payload...)
+	}
 	head := make([]byte, 20)
 	head[0], head[8], head[9] = 0x45, 64, protocol
 	binary.BigEndian.PutUint16(head[2:], uint16(20+len(payload)))
-	copy(head[12:], neighbour.AsSlice())
+	copy(head[12:], from.AsSlice())
 	copy(head[16:], to.AsSlice())
 	binary.BigEndian.PutUint16(head[10:], checksum(head, 0))
 	return append(append(ethernet(0x0800), head...), payload...)
 }
 
-// segment is one of TCP without data (RFC 9293).
-func segment(to netip.Addr, port uint16, flags byte) []byte {
+// Flags of TCP.
+const syn, rst, ack = 2, 4, 16
+
+// segment is one of TCP without data (RFC 9293), with a sequence number.
+func segment(to netip.Addr, port uint16, flags, number byte) []byte {
 	p := make([]byte, 20)
 	binary.BigEndian.PutUint16(p, 40000)
 	binary.BigEndian.PutUint16(p[2:], port)
-	p[7], p[11], p[12], p[13], p[14] = 1, 1, 5<<4, flags, 0xff
-	pseudo := append(neighbour.AsSlice(), to.AsSlice()...)
-	binary.BigEndian.PutUint16(p[16:], checksum(append(append([]byte{}, pseudo...), p...), 6+20))
-	return packet(to, 6, p)
+	p[7], p[11], p[12], p[13], p[14] = number, 1, 5<<4, flags, 0xff
+	return packet(to, tcp, p, 16)
 }
 
 func datagram(to netip.Addr, port uint16) []byte {
 	p := make([]byte, 8)
 	binary.BigEndian.PutUint16(p, 40000)
 	binary.BigEndian.PutUint16(p[2:], port)
-	p[5] = 8 // its length; no checksum is one that IPv4 takes
-	return packet(to, 17, p)
+	p[5] = 8 // its length
+	return packet(to, udp, p, 6)
 }
 
 func ping(to netip.Addr) []byte {
 	p := []byte{8, 0, 0, 0, 0, 1, 0, 1}
+	if to.Is6() {
+		p[0] = 128
+		return packet(to, icmp6, p, 2)
+	}
 	binary.BigEndian.PutUint16(p[2:], checksum(p, 0))
-	return packet(to, 1, p)
+	return packet(to, icmp4, p, -1)
+}
+
+// advertisement tells an address of the port whose MAC an address of the neighbour's has (RFC 4861, 4.4): solicited, and
+// to be believed.
+func advertisement(of, to netip.Addr) []byte {
+	p := append([]byte{136, 0, 0, 0, 0x60, 0, 0, 0}, of.AsSlice()...)
+	return packet(to, icmp6, append(append(p, 2, 1), theirMAC...), 2)
 }
 
 // checksum is that of RFC 1071.
@@ -164,20 +229,19 @@ func checksum(b []byte, sum uint32) uint16 {
 	return ^uint16(sum)
 }
 
-// probe sends a SYN and a stray ACK to every port of an address, datagrams to some, and a ping, and returns what came
-// back within a while. It is slow enough for an emulated machine.
-func (w *wire) probe(t *testing.T, to netip.Addr) map[string]int {
+// probe sends a SYN and a stray ACK to each port of an address up to the last, datagrams to some, and a ping, and returns
+// what came back within a while. It is slow enough for an emulated machine.
+func (w *wire) probe(t *testing.T, to netip.Addr, last int) map[string]int {
 	t.Helper()
 	w.drain()
-	const syn, ack = 2, 16
 	send := func(frame []byte) {
 		if err := w.send(frame); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for port := 1; port <= 65535; port++ {
-		send(segment(to, uint16(port), syn))
-		send(segment(to, uint16(port), ack))
+	for port := 1; port <= last; port++ {
+		send(segment(to, uint16(port), syn, 1))
+		send(segment(to, uint16(port), ack, 1))
 		if port%16 == 0 {
 			time.Sleep(4 * time.Millisecond)
 		}
