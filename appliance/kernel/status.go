@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -12,7 +13,8 @@ import (
 
 // Status adds what the kernel path knows to what the user path has said.
 func (k *Path) Status(into *status.Edge) error {
-	if err := k.sweep(); err != nil { // so that bytes are those of now
+	// Bytes are those of now, and what is said of origins is what new clients get.
+	if err := errors.Join(k.sweep(), k.refresh()); err != nil {
 		return err
 	}
 	k.mu.Lock()

@@ -128,7 +128,7 @@ func TestSilentOriginIsLeft(t *testing.T) {
 // knows them all.
 func TestSessionsOutliveEdge(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		apply(t, document([]settings.Pool{pool("games", f.origin)}, onKernelPath(service("games", "1312"))))
+		apply(t, document([]settings.Pool{pool("games", f.origin)}, onKernelPath(service("outlives", "1312"))))
 		tcp, udp := connect(t, f.at(1312)), connectUDP(t, f.at(1312))
 		if _, err := askTCP(tcp, "hello"); err != nil {
 			t.Fatal(err)
@@ -147,7 +147,7 @@ func TestSessionsOutliveEdge(t *testing.T) {
 		back()
 		found := 0
 		for _, s := range sessions(t) {
-			if s.Service == "games" && s.Path == plan.PathKernel && s.Edge.Addr() == f.edge {
+			if s.Service == "outlives" && s.Path == plan.PathKernel && s.Edge.Addr() == f.edge {
 				found++
 			}
 		}
