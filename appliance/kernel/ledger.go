@@ -3,12 +3,10 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"time"
 	"unsafe"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
 
 	"breakwater/appliance/plan"
@@ -219,28 +217,6 @@ func (k *Path) report(kind status.EventType, s *bpfSession, reason status.Reason
 	}
 }
 
-// each shows every slot that was ever used, as it is now.
-func (k *Path) each(visit func(slot uint32, s *bpfSession)) error {
-	var totals bpfTotal
-	if err := k.objects.Totals.Lookup(uint32(0), &totals); err != nil {
-		return fmt.Errorf("read the totals of the kernel path: %w", err)
-	}
-	const block = 256
-	buffer := make([]byte, block*sessionSize)
-	used := uint32(min(totals.Fresh, uint64(k.objects.slots))) //nolint:gosec // bounded
-	for first := uint32(0); first < used; first += block {
-		count := min(block, used-first)
-		part := buffer[:count*sessionSize]
-		if _, err := k.objects.memory.ReadAt(part, int64(first)*sessionSize); err != nil {
-			return fmt.Errorf("read the sessions of the kernel path: %w", err)
-		}
-		for i := range count {
-			visit(first+i, (*bpfSession)(unsafe.Pointer(&part[i*sessionSize]))) //nolint:gosec // of that size, in our own memory
-		}
-	}
-	return nil
-}
-
 // findSessions takes over what the last process left: its sessions, not its events, which were of a time that is over.
 func (k *Path) findSessions() error {
 	k.ledger = newLedger()
@@ -252,162 +228,4 @@ func (k *Path) findSessions() error {
 			k.begin(slot, s, true)
 		}
 	})
-}
-
-const (
-	// lingerLong is how long an origin that closed first remembers the port (Linux: TCP_TIMEWAIT_LEN), with some more.
-	lingerLong = 61 * time.Second
-	// linger is for what is still under way when a session has ended.
-	linger = 10 * time.Second
-	// quarantine is how long receivers of v2-first may remember a port, with some more (appliance/proxy/quarantine.go).
-	quarantine = 31 * time.Minute
-)
-
-// sweep looks at every slot: what moved, what is idle, what can be given back.
-func (k *Path) sweep() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	var failed error
-	clock := now()
-	err := k.each(func(slot uint32, s *bpfSession) {
-		failed = errors.Join(failed, k.sweepSlot(clock, slot, s))
-	})
-	return errors.Join(err, failed)
-}
-
-func (k *Path) sweepSlot(clock uint64, slot uint32, s *bpfSession) error {
-	since := func(at uint64) time.Duration { return time.Duration(clock - min(at, clock)) } //nolint:gosec // a difference
-	known := k.ledger.slot(slot).id == s.Id
-	switch s.State {
-	case stateSYN, stateOpen:
-		if !known {
-			k.begin(slot, s, false) // its event was lost
-		}
-		k.moved(slot, s)
-		reason, over := k.timedOut(s, since)
-		if !over {
-			return nil
-		}
-		return k.end(slot, s, reason, reason != status.Normal && reason != status.ConnectTimeout)
-	case stateClosed:
-		if known {
-			k.over(slot, s) // as above
-		}
-		wait := linger
-		switch {
-		case s.Flags&sessionFirstOnly != 0:
-			wait = quarantine
-		case s.Flags&sessionLong != 0:
-			wait = lingerLong
-		}
-		if since(s.Active) < wait {
-			return nil
-		}
-		_, err := k.call(bpfEnding{Slot: slot, Generation: s.Generation, Forget: 1})
-		return err
-	}
-	return nil
-}
-
-// timedOut tells whether the time of a session is over, and which.
-func (k *Path) timedOut(s *bpfSession, since func(uint64) time.Duration) (status.Reason, bool) {
-	t, known := k.tables.timeouts[s.Service]
-	if !known {
-		return 0, false
-	}
-	switch {
-	case s.Protocol == protocolUDP:
-		return status.Normal, since(s.Active) > t.FlowIdle
-	case s.State == stateSYN:
-		return status.ConnectTimeout, since(s.Started) > t.Connect
-	case stalled(s) && since(stalledSince(s)) > t.WriteStall:
-		return status.WriteStall, true
-	case (s.Side[client].Flags|s.Side[originSide].Flags)&sideFIN != 0 && since(s.Active) > t.HalfClose:
-		return status.HalfCloseTimeout, true
-	}
-	return status.Idle, since(s.Active) > t.Idle
-}
-
-// stalled tells whether a side takes no byte: it offered no room, and has not offered any since.
-func stalled(s *bpfSession) bool { return s.Side[client].Stalled|s.Side[originSide].Stalled != 0 }
-
-func stalledSince(s *bpfSession) uint64 {
-	a, b := s.Side[client].Stalled, s.Side[originSide].Stalled
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}
-
-// end ends a session, with RST to both sides or silently.
-func (k *Path) end(slot uint32, s *bpfSession, reason status.Reason, reset bool) error {
-	e := bpfEnding{Slot: slot, Generation: s.Generation, Reason: uint32(reason)}
-	if reset {
-		e.Flags = sessionKilled
-	}
-	done, err := k.call(e)
-	if err != nil || !done || !reset || s.Protocol != protocolTCP {
-		return err
-	}
-	return sendResets(s)
-}
-
-// call runs the program that ends sessions.
-func (k *Path) call(e bpfEnding) (done bool, err error) {
-	if _, err := k.objects.End.Run(&ebpf.RunOptions{Context: &e, ContextOut: &e}); err != nil {
-		return false, fmt.Errorf("end a session of the kernel path: %w", err)
-	}
-	return e.Done != 0, nil
-}
-
-// Kill ends a session with RST to both sides, or forgets a flow, and reports whether there was one.
-func (k *Path) Kill(id status.ID) (bool, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	var found bool
-	var failed error
-	err := k.each(func(slot uint32, s *bpfSession) {
-		if status.ID(s.Id) == id && (s.State == stateSYN || s.State == stateOpen) {
-			found = true
-			failed = k.end(slot, s, status.Killed, true)
-		}
-	})
-	return found, errors.Join(err, failed)
-}
-
-// Sessions shows every session and flow to visit, which must not keep the pointer.
-func (k *Path) Sessions(visit func(*status.Session)) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.each(func(_ uint32, s *bpfSession) {
-		if s.State == stateSYN || s.State == stateOpen {
-			record := k.record(s)
-			visit(&record)
-		}
-	})
-}
-
-// record is a session as status tells it.
-func (k *Path) record(s *bpfSession) status.Session {
-	r := status.Session{
-		ID: status.ID(s.Id), Protocol: protocolOf(s), Service: k.names.service(s.Service), Origin: k.names.origin(s.Origin),
-		Client: addrPort(s.Side[client].Address, s.Side[client].Port), Edge: addrPort(s.Side[client].Own, s.Side[client].OwnPort),
-		OriginAddress: addrPort(s.Side[originSide].Address, s.Side[originSide].Port),
-		Started:       wallTime(s.Started), Idle: time.Duration(now() - min(s.Active, now())).Seconds(), //nolint:gosec // a difference
-		BytesToOrigin: s.Side[client].Bytes, BytesToClient: s.Side[originSide].Bytes, Path: plan.PathKernel,
-	}
-	switch {
-	case s.State == stateSYN && s.Protocol == protocolTCP:
-		r.State = "connecting"
-	case (s.Side[client].Flags|s.Side[originSide].Flags)&sideFIN != 0:
-		r.State = "half-closed"
-	default:
-		r.State = "open"
-	}
-	return r
-}
-
-// addrPort reads an address and a port in network order.
-func addrPort(address [16]byte, port uint16) netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom16(address).Unmap(), port<<8|port>>8)
 }
