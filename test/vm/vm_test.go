@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"breakwater/appliance/control"
+	"breakwater/appliance/plan"
+	"breakwater/appliance/status"
 )
 
 const (
@@ -70,6 +72,7 @@ func TestNewBox(t *testing.T) {
 		t.Run("settings", func(t *testing.T) { b.apply(t, origins) })
 		t.Run("tcp", func(t *testing.T) { playTCP(t, players) })
 		t.Run("udp", func(t *testing.T) { playUDP(t, players) })
+		t.Run("kernel path", b.checkPath)
 	}
 	t.Run("system", func(t *testing.T) { checkSystem(t, m.report(t)) })
 	t.Run("reset button, no cable", func(t *testing.T) {
@@ -88,6 +91,20 @@ func TestNewBox(t *testing.T) {
 		checkCertificate(t, m)
 		playTCP(t, players)
 	})
+}
+
+// checkPath: the kernel of the image takes the programs of the kernel path, which carry the players.
+func (b *browser) checkPath(t *testing.T) {
+	var list status.SessionList
+	b.call(t, http.MethodGet, "/api/v1/sessions", nil, &list)
+	for _, s := range list.Sessions {
+		if s.Path != plan.PathKernel {
+			t.Errorf("%s of %s is on the path %q, want %q", s.Protocol, s.Client, s.Path, plan.PathKernel)
+		}
+	}
+	if len(list.Sessions) == 0 {
+		t.Error("the flow of the player is gone")
+	}
 }
 
 // checkCertificate: the page shows the certificate whose fingerprint is on the console. Addresses that came late
