@@ -185,6 +185,7 @@ static __always_inline void note(__u32 slot, struct session *s, const struct pac
 	struct side *side = &s->side[from & 1], *other = &s->side[(from ^ 1) & 1];
 	__u32 last = p->seq + p->size + !!(p->flags & SYN) + !!(p->flags & FIN);
 	__u32 window = p->flags & SYN ? p->window : (__u32)p->window << (side->scale & 15);
+	__s32 fresh = p->seq + p->size - side->next; /* what comes again was counted */
 	bool answer = p->flags & SYN && from == ORIGIN && s->state == STATE_SYN;
 
 	if (answer) {
@@ -204,7 +205,8 @@ static __always_inline void note(__u32 slot, struct session *s, const struct pac
 		side->stalled = bpf_ktime_get_ns();
 	__sync_fetch_and_add(&side->packets, 1);
 	if (p->size) {
-		__sync_fetch_and_add(&side->bytes, p->size);
+		if (fresh > 0)
+			__sync_fetch_and_add(&side->bytes, fresh);
 		s->active = bpf_ktime_get_coarse_ns();
 		if (!(side->flags & SIDE_SPOKE))
 			__sync_fetch_and_or(&side->flags, SIDE_SPOKE);
