@@ -17,7 +17,7 @@ func (e *Edge) openPath() {
 		return
 	}
 	path, err := kernel.Open(kernel.Options{
-		Dir: e.options.Pins, Pools: e.pools, Log: e.options.Log, Wanted: e.engine.EventsWanted, Publish: e.engine.Publish,
+		Dir: e.options.Pins, Pools: e.pools, Log: e.options.Log, Conditions: &e.conditions, Wanted: e.engine.EventsWanted, Publish: e.engine.Publish,
 		Count: e.engine.CountOther,
 		Route: func(to netip.Addr) (kernel.Route, error) {
 			way, err := steering.RouteTo(to)

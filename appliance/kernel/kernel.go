@@ -32,6 +32,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sync/errgroup"
 
+	"breakwater/appliance/health"
 	"breakwater/appliance/origin"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
@@ -44,6 +45,8 @@ type Options struct {
 	// Route tells the way to an address that is not the box's own.
 	Route func(netip.Addr) (Route, error)
 	Log   *slog.Logger
+	// Conditions are where an operator finds what ran out.
+	Conditions *health.Set
 	// Wanted tells whether anybody reads events; Publish gives them to those who do.
 	Wanted  func() bool
 	Publish func(status.EventType, status.Session, status.Reason)
@@ -71,7 +74,9 @@ type Path struct {
 	ways   map[netip.Addr]Route // to origins, as the kernel said last
 	ledger ledger
 	banned map[netip.Prefix]bool
-	sample ringbuf.Record // of the event that is read
+
+	exhaustions [3]exhaustion  // as exhausted
+	sample      ringbuf.Record // of the event that is read
 }
 
 const (
@@ -100,6 +105,12 @@ func Open(o Options) (*Path, error) {
 	}
 	if err := k.names.load(objects.Names); err != nil {
 		return nil, errors.Join(err, k.close())
+	}
+	for i, e := range exhausted { // what the last process has told
+		k.exhaustions[i].count, err = sum(objects.Left, e.cause)
+		if err != nil {
+			return nil, errors.Join(err, k.close())
+		}
 	}
 	if err := errors.Join(k.loadBans(), k.findSessions()); err != nil {
 		return nil, errors.Join(err, k.close())
@@ -214,7 +225,7 @@ func (k *Path) reattach() error {
 	}
 	clear(k.ways) // the next refresh asks again
 	_, err := k.retire()
-	return errors.Join(err, k.attach(k.plan, k.tables))
+	return errors.Join(err, k.attach(k.plan, k.tables), k.tellExhausted(time.Now()))
 }
 
 // Drain leaves everything new to the user path, until the next Apply.

@@ -27,14 +27,15 @@ import (
 // rig is a Path in a network namespace of its own, with an edge interface and one that leads to origins. Packets are given
 // to its program one by one, by BPF_PROG_TEST_RUN: what the program decides and writes comes back, and goes nowhere.
 type rig struct {
-	path   *Path
-	pools  *origin.Set
-	plan   *plan.Plan
-	edge   int         // index of the edge interface
-	inner  int         // index of the interface that leads to origins
-	calls  chan func() // for the thread that lives in the namespace
-	sniff  int         // a packet socket at the inner interface
-	output []byte
+	path       *Path
+	conditions *health.Set
+	pools      *origin.Set
+	plan       *plan.Plan
+	edge       int         // index of the edge interface
+	inner      int         // index of the interface that leads to origins
+	calls      chan func() // for the thread that lives in the namespace
+	sniff      int         // a packet socket at the inner interface
+	output     []byte
 }
 
 // What a program may answer.
@@ -60,10 +61,11 @@ func newRig(t testing.TB, p *plan.Plan) *rig {
 	r.must(t, r.makeNamespace)
 
 	log := slog.New(slog.DiscardHandler)
-	r.pools = origin.New(log, &health.Set{})
+	r.conditions = &health.Set{}
+	r.pools = origin.New(log, r.conditions)
 	r.must(t, func() (err error) {
 		r.path, err = Open(Options{
-			Dir: pins(t), Pools: r.pools, Log: log, Route: r.route,
+			Dir: pins(t), Pools: r.pools, Log: log, Route: r.route, Conditions: r.conditions,
 			Wanted:  func() bool { return false },
 			Publish: func(status.EventType, status.Session, status.Reason) {},
 			Count:   func(string, plan.Protocol, int64) {},
