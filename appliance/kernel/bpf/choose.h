@@ -6,12 +6,15 @@
 #include "packet.h"
 
 struct wanted {
-	struct service *service;
-	__u16 first; /* the first port of the route */
+	__u32 service; /* index */
+	__u32 first;   /* the first port of the route */
 };
 
+/* These functions are not static, so that the verifier reads each once and not again at every call. They take no pointers but
+ * to the stack, and give numbers. */
+
 /* find_service walks address, page, route: the time does not depend on how many there are. */
-static __noinline int find_service(__u32 generation, struct packet *p, struct wanted *out)
+__noinline int find_service(__u32 generation, struct packet *p, struct wanted *out)
 {
 	struct address_key key = {.prefixlen = 128};
 	__u32 *set, *page, *route_number;
@@ -39,8 +42,8 @@ static __noinline int find_service(__u32 generation, struct packet *p, struct wa
 	if (!route || route->service == 0)
 		return 0;
 	out->first = route->first;
-	out->service = entry(&services, generation, route->service - 1);
-	return out->service != 0;
+	out->service = route->service - 1;
+	return 1;
 }
 
 /* mix and negative_log2 are those of appliance/origin/choose.go; TestChoice compares them over random clients. */
@@ -65,7 +68,7 @@ static __always_inline __u32 leading_zeros(__u64 x)
 	return n;
 }
 
-static __noinline __u64 negative_log2(__u64 h)
+__noinline __u64 negative_log2(__u64 h)
 {
 	__u64 mantissa, fraction = 0;
 	__u32 zeros;
@@ -169,8 +172,8 @@ static long weigh(__u32 i, struct choice *c)
 	return 0;
 }
 
-/* choose finds the origin for a new client as appliance/origin does; 0: none is free. */
-static __noinline struct member *choose(__u32 generation, struct packet *p, struct wanted *w)
+/* choose finds the origin for a new client as appliance/origin does: the index of a member + 1; 0: none is free. */
+__noinline __u32 choose(__u32 generation, struct packet *p, __u32 pool_index, __u32 first)
 {
 	struct choice c = {};
 	struct pool *pool;
@@ -178,9 +181,9 @@ static __noinline struct member *choose(__u32 generation, struct packet *p, stru
 	__u64 *turn, n = 0;
 	__u32 number;
 
-	if (!p || !w || !w->service)
+	if (!p)
 		return 0;
-	pool = entry(&pools, generation, w->service->pool);
+	pool = entry(&pools, generation, pool_index);
 	if (!pool || pool->count == 0 || pool->count > MAX_MEMBERS)
 		return 0;
 	words = (const __u64 *)p->tuple.src;
@@ -190,7 +193,7 @@ static __noinline struct member *choose(__u32 generation, struct packet *p, stru
 	c.count = pool->count;
 	c.kind = pool->choice;
 	c.port = bpf_ntohs(p->tuple.dport);
-	c.route = w->first;
+	c.route = first;
 	if (c.kind != CHOICE_HASH) {
 		number = pool->number;
 		turn = bpf_map_lookup_elem(&turn_counts, &number);
@@ -203,10 +206,10 @@ static __noinline struct member *choose(__u32 generation, struct packet *p, stru
 		struct member *m = at ? entry(&members, generation, pool->first + *at) : 0;
 
 		if (m && m->state != MEMBER_NO && origin_port(m, c.port, c.route) && has_place(m))
-			return m;
+			return pool->first + *at + 1;
 	}
 	bpf_loop(pool->count, weigh, &c, 0);
-	return c.best ? entry(&members, generation, c.best - 1) : 0;
+	return c.best;
 }
 
 #endif

@@ -290,7 +290,7 @@ static __always_inline bool take_slot(struct configuration *c, struct total *t, 
  * path's, which decides again, counts and answers. */
 __noinline int begin(struct __sk_buff *skb, struct packet *p, struct begun *out)
 {
-	__u32 zero = 0, slot = 0, ifindex, generation;
+	__u32 zero = 0, slot = 0, ifindex, generation, chosen;
 	struct configuration *c = bpf_map_lookup_elem(&config, &zero);
 	struct total *t = bpf_map_lookup_elem(&totals, &zero);
 	struct wanted w = {};
@@ -317,7 +317,7 @@ __noinline int begin(struct __sk_buff *skb, struct packet *p, struct begun *out)
 	out->why = LEFT_SERVICE;
 	if (!find_service(generation, p, &w))
 		return 0;
-	v = w.service;
+	v = entry(&services, generation, w.service);
 	if (!v || !(v->path & (udp ? PATH_UDP : PATH_TCP)))
 		return 0;
 	out->why = LEFT_BANNED;
@@ -330,7 +330,8 @@ __noinline int begin(struct __sk_buff *skb, struct packet *p, struct begun *out)
 	if (!udp && (__s64)t->half_open >= c->half_open)
 		return 0;
 	out->why = LEFT_ORIGIN;
-	m = choose(generation, p, &w);
+	chosen = choose(generation, p, v->pool, w.first);
+	m = chosen ? entry(&members, generation, chosen - 1) : 0;
 	if (!m || m->state != MEMBER_YES || !m->ifindex)
 		return 0;
 	port = origin_port(m, bpf_ntohs(p->tuple.dport), w.first);

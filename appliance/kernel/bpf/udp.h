@@ -330,14 +330,16 @@ __noinline int carried(struct __sk_buff *skb, struct packet *p)
 	struct interface *i = bpf_map_lookup_elem(&interfaces, &ifindex);
 	struct configuration *c = bpf_map_lookup_elem(&config, &zero);
 	struct wanted w = {};
+	struct service *v;
 
 	if (!p || !i || !c)
 		return false;
 	if (bpf_map_lookup_elem(&tuples, &p->tuple))
 		return true;
-	if (!i->edge || c->off || !find_service(c->generation & 1, p, &w) || !w.service)
+	if (!i->edge || c->off || !find_service(c->generation & 1, p, &w))
 		return false;
-	return w.service->path & (p->tuple.protocol == IPPROTO_UDP ? PATH_UDP : PATH_TCP);
+	v = entry(&services, c->generation & 1, w.service);
+	return v && v->path & (p->tuple.protocol == IPPROTO_UDP ? PATH_UDP : PATH_TCP);
 }
 
 /* headed_service tells whether a datagram would begin a flow with a header in front. */
@@ -346,10 +348,12 @@ __noinline int headed_service(struct packet *p)
 	__u32 zero = 0;
 	struct configuration *c = bpf_map_lookup_elem(&config, &zero);
 	struct wanted w = {};
+	struct service *v;
 
-	if (!p || !c || !find_service(c->generation & 1, p, &w) || !w.service)
+	if (!p || !c || !find_service(c->generation & 1, p, &w))
 		return false;
-	return w.service->path & PATH_UDP && w.service->udp_header != HEADER_NONE;
+	v = entry(&services, c->generation & 1, w.service);
+	return v && v->path & PATH_UDP && v->udp_header != HEADER_NONE;
 }
 
 /* refuse drops what no session can take. */
