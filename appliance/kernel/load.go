@@ -38,10 +38,31 @@ const (
 // perProcess are the maps that a process makes for itself: nothing that lives is in them.
 var perProcess = []string{"scratch"}
 
+// bpfFS is where a file system of type bpf belongs (systemd mounts it there).
+const bpfFS = "/sys/fs/bpf"
+
+// mountBPF mounts it where nobody has. Where dir is in another file system, an error of the first pin says so.
+func mountBPF(dir string) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(bpfFS, &fs); err != nil {
+		return fmt.Errorf("look at %s: %w", bpfFS, err)
+	}
+	if fs.Type == unix.BPF_FS_MAGIC || !strings.HasPrefix(dir, bpfFS+"/") {
+		return nil
+	}
+	if err := unix.Mount("bpf", bpfFS, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
+		return fmt.Errorf("mount a file system of type bpf on %s: %w", bpfFS, err)
+	}
+	return nil
+}
+
 // load loads the program, with the maps that are pinned in dir, or new ones.
 func load(dir string) (*objects, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("ask for memory for eBPF maps: %w", err)
+	}
+	if err := mountBPF(dir); err != nil {
+		return nil, err
 	}
 	spec, err := loadBpf()
 	if err != nil {

@@ -10,7 +10,10 @@ import (
 // pins gives a directory of its own in the file system of pinned maps.
 func pins(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/sys/fs/bpf", "breakwater-test-")
+	if err := mountBPF(bpfFS + "/x"); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(bpfFS, "breakwater-test-")
 	if err != nil {
 		t.Fatalf("make a directory for pinned maps: %v", err)
 	}
