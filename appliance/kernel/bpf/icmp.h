@@ -157,7 +157,7 @@ static __always_inline int icmp(struct __sk_buff *skb, struct packet *p)
 	if (p->tuple.protocol == IPPROTO_UDP) {
 		/* As with a socket: the flow ends, and the client's next datagram begins another. */
 		if (r->from == ORIGIN && unreachable(p, type, code))
-			close(r->slot, refusal(p, code), true);
+			close(r->slot, refusal(p, code));
 		return drop(IPPROTO_UDP, DROP_ICMP);
 	}
 	/* A guess does not know what is under way (RFC 5927, 4.1). */
@@ -176,7 +176,7 @@ static __always_inline int icmp(struct __sk_buff *skb, struct packet *p)
 			return drop(IPPROTO_TCP, DROP_WINDOW);
 	}
 	if (s->state == STATE_SYN && r->from == ORIGIN && unreachable(p, type, code))
-		close(r->slot, refusal(p, code), true);
+		close(r->slot, refusal(p, code));
 	return translate(skb, p, r->slot, r->from, minus);
 }
 

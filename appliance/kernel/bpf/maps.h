@@ -97,7 +97,7 @@ struct {
 	__uint(max_entries, 16384);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct address_key);
-	__type(value, __u64); /* when it is over, CLOCK_REALTIME in s; 0: never */
+	__type(value, __u64); /* 1; when it is over, control takes it off the list */
 } bans SEC(".maps");
 
 /* Flows by source, for the limit of each: the first 8 bytes of an IPv6 address without its last one, the last 4 of IPv4

@@ -50,7 +50,7 @@ int end(struct ending *e)
 		forget(slot);
 		return 0;
 	}
-	e->done = close(slot, e->reason, false);
+	e->done = close(slot, e->reason);
 	return 0;
 }
 

@@ -8,8 +8,8 @@
 /* Functions that are not static are global to the verifier: it reads each once, and not again at every call. They take a slot
  * in place of a pointer, and give a number. */
 
-/* tell reports what happened. Whoever reads is woken for what cannot wait, and when a quarter of the room is taken. */
-__noinline int tell(__u32 type, __u32 slot, bool now)
+/* tell reports what happened. It wakes nobody: whoever reads looks often enough. */
+__noinline int tell(__u32 type, __u32 slot)
 {
 	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	__u32 zero = 0;
@@ -28,8 +28,7 @@ __noinline int tell(__u32 type, __u32 slot, bool now)
 	e->type = type;
 	e->slot = slot;
 	__builtin_memcpy(&e->session, s, sizeof(*s));
-	now |= bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > (1 << 20);
-	bpf_ringbuf_submit(e, now ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	return 0;
 }
 
@@ -100,7 +99,7 @@ static __always_inline void half_open(__s64 n)
 }
 
 /* close ends a session once, whoever comes first; its tuples stay for what is still under way. */
-__noinline int close(__u32 slot, __u8 reason, bool now)
+__noinline int close(__u32 slot, __u8 reason)
 {
 	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
 	__u32 was;
@@ -124,7 +123,7 @@ __noinline int close(__u32 slot, __u8 reason, bool now)
 			__sync_fetch_and_add(flows, -1);
 	}
 	count_session(slot, -1);
-	tell(EVENT_END, slot, now);
+	tell(EVENT_END, slot);
 	return true;
 }
 
@@ -399,7 +398,7 @@ __noinline int begin(struct __sk_buff *skb, struct packet *p, struct begun *out)
 	if (!udp)
 		half_open(1);
 	out->slot = slot;
-	tell(EVENT_BEGIN, slot, false);
+	tell(EVENT_BEGIN, slot);
 	return 1;
 }
 

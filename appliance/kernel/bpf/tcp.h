@@ -221,7 +221,7 @@ static __always_inline void note(__u32 slot, struct session *s, const struct pac
 	if (other->flags & SIDE_FIN && p->flags & ACK && !(other->flags & SIDE_FINACKED) && (__s32)(ack - other->fin) >= 0)
 		__sync_fetch_and_or(&other->flags, SIDE_FINACKED);
 	if (side->flags & SIDE_FINACKED && other->flags & SIDE_FINACKED && s->state != STATE_CLOSED)
-		close(slot, REASON_NORMAL, false);
+		close(slot, REASON_NORMAL);
 }
 
 /* reset ends the session if the other side would take this RST: it takes exactly the next number (RFC 5961, 3.2), and an
@@ -232,13 +232,13 @@ static __always_inline void reset(__u32 slot, struct session *s, const struct pa
 
 	if (s->state == STATE_SYN) {
 		if (from == ORIGIN)
-			close(slot, REASON_ORIGIN_REFUSED, true);
+			close(slot, REASON_ORIGIN_REFUSED);
 		else if (p->seq == side->next)
-			close(slot, REASON_CLIENT_RESET, false);
+			close(slot, REASON_CLIENT_RESET);
 		return;
 	}
 	if (p->seq == other->ack || p->seq == side->next)
-		close(slot, from == ORIGIN ? REASON_ORIGIN_RESET : REASON_CLIENT_RESET, false);
+		close(slot, from == ORIGIN ? REASON_ORIGIN_RESET : REASON_CLIENT_RESET);
 }
 
 static __always_inline int redirect(const struct session *s, __u32 from)
@@ -333,7 +333,7 @@ __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
 			note(slot, s, p, ORIGIN, ack);
 		if (counts && __sync_val_compare_and_swap(&s->state, STATE_SYN, STATE_OPEN) == STATE_SYN) {
 			half_open(-1);
-			tell(EVENT_ANSWERED, slot, false);
+			tell(EVENT_ANSWERED, slot);
 		}
 	} else {
 		bool more = p->options > 0;
@@ -427,9 +427,9 @@ static __always_inline int tcp(struct __sk_buff *skb, struct packet *p)
 		return from_origin(skb, p, r->slot);
 	if ((p->flags & (SYN | ACK | RST | FIN)) == SYN) {
 		if (s->state == STATE_SYN && p->seq != s->isn)
-			close(r->slot, REASON_CLIENT_RESET, false); /* it has given up, and begins anew */
+			close(r->slot, REASON_CLIENT_RESET); /* it has given up, and begins anew */
 		else if (s->state == STATE_SYN && bpf_ktime_get_ns() - s->started > ORIGIN_SILENT)
-			close(r->slot, REASON_CONNECT_TIMEOUT, true); /* perhaps another origin is there */
+			close(r->slot, REASON_CONNECT_TIMEOUT); /* perhaps another origin is there */
 		else if (s->state == STATE_OPEN && p->seq != s->isn)
 			return challenge(skb, p, r->slot);
 		if (s->state == STATE_CLOSED) { /* some try a second time after a refusal, with the same number */

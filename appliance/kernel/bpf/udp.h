@@ -223,7 +223,7 @@ __noinline int datagram_from_origin(struct __sk_buff *skb, struct packet *p, __u
 	if (!(s->flags & SESSION_ANSWERED))
 		__sync_fetch_and_or(&s->flags, SESSION_ANSWERED);
 	if (s->state == STATE_SYN && __sync_val_compare_and_swap(&s->state, STATE_SYN, STATE_OPEN) == STATE_SYN)
-		tell(EVENT_ANSWERED, slot, false);
+		tell(EVENT_ANSWERED, slot);
 	verdict = write_udp(skb, p, s, ORIGIN, p->size, sum);
 	if (verdict != NEXT)
 		return verdict;
