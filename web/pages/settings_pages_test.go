@@ -101,7 +101,7 @@ func TestThePathOfAService(t *testing.T) {
 	anna := site.Browser(t, "anna", access.Admin)
 	site.Apply(t, webtest.Document)
 	const path = "/services/everything/edit"
-	values := shownForm(t, anna.Get(path).Want(t, http.StatusOK, "kernel path only", "user path only"), path)
+	values := shownForm(t, anna.Get(path).Want(t, http.StatusOK, "kernel path, where it can be", "user path only"), path)
 	if got := values.Get("path"); got != "auto" {
 		t.Errorf("the form begins with the path %q, want auto", got)
 	}
