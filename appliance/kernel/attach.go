@@ -11,8 +11,8 @@ import (
 	"breakwater/appliance/plan"
 )
 
-// attach brings the program to the edge interfaces and to those that lead to origins, and takes it from others once no session
-// can use them any more: a link without packets costs nothing, so they stay.
+// attach brings the program to the edge interfaces and to those that lead to origins. It stays at others, where sessions may
+// be under way still; new clients do not come in there any more.
 func (k *Path) attach(p *plan.Plan, t tables) error {
 	first, last, err := sourcePorts()
 	if err != nil {

@@ -121,15 +121,14 @@ func Open(o Options) (*Path, error) {
 func (k *Path) close() error { return errors.Join(k.events.Close(), k.objects.close()) }
 
 // Run reads events, follows the health of origins and ends what is idle, until ctx ends. The program stays, with all
-// sessions.
+// sessions. Maps stay open until the process ends: workers of the user path may still look at them.
 func (k *Path) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return k.every(ctx, eventsEvery, k.takeEvents) })
 	group.Go(func() error { return k.every(ctx, refreshEvery, k.refresh) })
 	group.Go(func() error { return k.every(ctx, sweepEvery, k.sweep) })
 	group.Go(func() error { return k.every(ctx, attachEvery, k.reattach) })
-	err := group.Wait()
-	return errors.Join(err, k.close())
+	return group.Wait()
 }
 
 // every calls do until ctx ends. What fails is logged, and tried again the next time.
@@ -178,8 +177,10 @@ func (k *Path) Apply(p *plan.Plan, swap func() error) error {
 	if err := k.flip(generation, next); err != nil {
 		return err
 	}
-	_, err = k.retire() // not before this one carries what is new
-	return err
+	if _, err := k.retire(); err != nil { // not before this one carries what is new, and tried again by reattach
+		k.options.Log.Error("kernel path", "err", err)
+	}
+	return nil
 }
 
 func (k *Path) takeEvents() error {
@@ -232,5 +233,6 @@ func (k *Path) reattach() error {
 func (k *Path) Drain() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.plan = nil // a refresh would put the last tables in force again
 	return k.configure(func(c *bpfConfiguration) { c.Off = 1 })
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf/ringbuf"
 
+	"breakwater/appliance/origin"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
@@ -47,6 +48,7 @@ type seen struct {
 	bytes, datagrams [2]uint64 // by side
 	service          uint32
 	origin, place    uint32
+	taken            *origin.Origin // that counts it; nil: the plan has not told yet where it is
 }
 
 func newLedger() ledger {
@@ -100,11 +102,24 @@ func (k *Path) begin(slot uint32, s *bpfSession, found bool) {
 	} else {
 		service.SessionsOpened++
 	}
-	if o := k.tables.origins[s.Origin]; o != nil {
-		o.Took(!found)
+	if n.taken = k.tables.origins[s.Origin]; n.taken != nil {
+		n.taken.Took(!found)
 	}
 	if !found {
 		k.report(status.Connect, s, 0)
+	}
+}
+
+// adopt counts sessions of the time before this process at their origins, once the plan tells who these are.
+func (k *Path) adopt() {
+	for i := range k.ledger.seen {
+		n := &k.ledger.seen[i]
+		if n.id == 0 || n.taken != nil {
+			continue
+		}
+		if n.taken = k.tables.origins[n.origin]; n.taken != nil {
+			n.taken.Took(false)
+		}
 	}
 }
 
@@ -141,12 +156,12 @@ func (k *Path) over(slot uint32, s *bpfSession) {
 	l.perPlace[n.place]--
 	reason := reasonOf(s)
 	l.reasons[protocolOf(s)][reason]++
-	if o := k.tables.origins[n.origin]; o != nil {
+	if n.taken != nil {
 		switch reason { //nolint:exhaustive // the others say nothing of the origin
 		case status.OriginRefused, status.ConnectTimeout, status.NetworkUnreachable:
-			o.Failed(reason)
+			n.taken.Failed(reason)
 		}
-		o.Release()
+		n.taken.Release()
 	}
 	*n = seen{}
 	k.report(status.Disconnect, s, reason)

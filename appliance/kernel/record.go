@@ -10,11 +10,12 @@ import (
 
 // record is a session as status tells it.
 func (k *Path) record(s *bpfSession) status.Session {
+	clock := now()
 	r := status.Session{
 		ID: status.ID(s.Id), Protocol: protocolOf(s), Service: k.names.service(s.Service), Origin: k.names.origin(s.Origin),
 		Client: addrPort(s.Side[client].Address, s.Side[client].Port), Edge: addrPort(s.Side[client].Own, s.Side[client].OwnPort),
 		OriginAddress: addrPort(s.Side[originSide].Address, s.Side[originSide].Port),
-		Started:       wallTime(s.Started), Idle: time.Duration(now() - min(s.Active, now())).Seconds(), //nolint:gosec // a difference
+		Started:       wallTime(s.Started), Idle: time.Duration(clock - min(s.Active, clock)).Seconds(), //nolint:gosec // a difference
 		BytesToOrigin: s.Side[client].Bytes, BytesToClient: s.Side[originSide].Bytes, Path: plan.PathKernel,
 	}
 	switch {

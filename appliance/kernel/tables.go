@@ -294,6 +294,7 @@ func (k *Path) prepare(t tables) (generation uint32, err error) {
 // flip says that the tables of a generation count from now on.
 func (k *Path) flip(generation uint32, t tables) error {
 	k.tables = t
+	k.adopt()
 	return k.configure(func(c *bpfConfiguration) { c.Generation, c.Off = generation, 0 })
 }
 

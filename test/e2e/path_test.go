@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -128,7 +129,11 @@ func TestSilentOriginIsLeft(t *testing.T) {
 // knows them all.
 func TestSessionsOutliveEdge(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		apply(t, document([]settings.Pool{pool("games", f.origin)}, onKernelPath(service("outlives", "1312"))))
+		outlives := onKernelPath(service("outlives", "1312"))
+		outlives.Pool = "outlives"
+		games := pool("outlives", f.origin)
+		games.Origins[0].Name = "outlives-" + map[bool]string{true: "4", false: "6"}[f.edge.Is4()] // nobody else's flows are there
+		apply(t, document([]settings.Pool{games}, outlives))
 		tcp, udp := connect(t, f.at(1312)), connectUDP(t, f.at(1312))
 		if _, err := askTCP(tcp, "hello"); err != nil {
 			t.Fatal(err)
@@ -155,5 +160,19 @@ func TestSessionsOutliveEdge(t *testing.T) {
 			t.Errorf("the next edge knows %d sessions and flows, want 3", found)
 		}
 		echoes(t, tcp, "again")
+		counted := func(want int64) {
+			t.Helper()
+			eventually(t, func() error {
+				if o, _ := originUp(t, games.Origins[0].Name); o.Sessions != want {
+					return fmt.Errorf("the origin has %d sessions and flows, want %d", o.Sessions, want)
+				}
+				return nil
+			})
+		}
+		counted(3)
+		if err := tcp.Close(); err != nil {
+			t.Error(err)
+		}
+		counted(2)
 	})
 }
