@@ -63,6 +63,7 @@ func describe(p plan.Plan) string {
 	fmt.Fprintf(&b, "revision %d\n", p.Revision)
 	fmt.Fprintf(&b, "steer %v to %v, transparent %t\n", p.Steering.Interfaces, p.Steering.Addresses, p.Steering.Transparent)
 	fmt.Fprintf(&b, "limits %+v\n", p.Limits)
+	fmt.Fprintf(&b, "shield %+v\n", p.Shield)
 	fmt.Fprintf(&b, "resolvers %v\n", p.Resolvers)
 	for _, f := range p.Forbidden {
 		fmt.Fprintf(&b, "forbidden %v\n", f)

@@ -269,7 +269,10 @@ func (e *Edge) checkLoops() {
 // Status is what edge sees now.
 func (e *Edge) Status() status.Edge {
 	e.mu.Lock()
-	s := status.Edge{Version: e.options.Version, Started: e.started, Plan: e.print, Steering: e.kernel}
+	s := status.Edge{
+		Version: e.options.Version, Started: e.started, Plan: e.print, Steering: e.kernel,
+		Shield: status.Shield{Mode: plan.ShieldOff, Attachments: []status.ShieldAttachment{}, Vectors: []status.VectorCounter{}},
+	}
 	if e.current != nil {
 		s.Revision = e.current.Revision
 	}

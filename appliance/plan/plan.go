@@ -18,6 +18,7 @@ type Plan struct {
 	Services  []Service        `json:"services"`
 	Pools     []Pool           `json:"pools"`
 	Limits    Limits           `json:"limits"`
+	Shield    Shield           `json:"shield"`
 	Resolvers []netip.AddrPort `json:"resolvers"` // empty: those of the operating system
 	// Forbidden are the addresses no origin may have, checked again at each resolve: loopback, link-local,
 	// multicast, the edge addresses, the management networks. Edge adds the box's own addresses.

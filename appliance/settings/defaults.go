@@ -31,6 +31,7 @@ func (s Settings) WithDefaults() Settings {
 		MaxFlowsPerSource: cmp.Or(s.Limits.MaxFlowsPerSource, 1024),
 		NewFlowsPerSecond: cmp.Or(s.Limits.NewFlowsPerSecond, 20000),
 	}
+	s.Shield = s.Shield.withDefaults()
 	if s.Management.ACME != (ACME{}) {
 		s.Management.ACME.Directory = cmp.Or(s.Management.ACME.Directory, LetsEncrypt)
 	}

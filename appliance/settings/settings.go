@@ -25,6 +25,7 @@ type Settings struct {
 	Updates    Updates    `json:"updates,omitzero"`
 	DNS        DNS        `json:"dns,omitzero"`
 	Limits     Limits     `json:"limits,omitzero"`
+	Shield     Shield     `json:"shield,omitzero"`
 	Pools      []Pool     `json:"pools"`
 	Services   []Service  `json:"services"`
 }

@@ -43,6 +43,7 @@ func (s Settings) Validate() []Problem {
 	v.updates()
 	v.dns()
 	v.limits()
+	v.shield(path("shield"), v.s.Shield)
 	v.pools()
 	v.services()
 	return v.report

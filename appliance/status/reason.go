@@ -3,7 +3,7 @@ package status
 import "fmt"
 
 // Reason is the fixed code why a session or flow ended, or why a connection, datagram or reply was dropped.
-// Every drop and close is counted under exactly one.
+// Every drop and close is counted under exactly one. From BogusFlags on they are the shield's.
 type Reason uint8
 
 // The reasons. Their texts and numbers are part of the interface: events, metrics and status carry them.
@@ -49,6 +49,22 @@ const (
 	Malformed
 	OutOfWindow
 	HopLimit
+	FirstByteTimeout
+	AddressLimit
+	NetworkLimit
+	BogusFlags
+	Bogon
+	Reflection
+	Denied
+	Country
+	Network
+	PacketRule
+	NoSession
+	BadCookie
+	AddressRate
+	NetworkRate
+	NewClients
+	OtherProtocol
 	ReasonCount // how many there are; not a reason
 )
 
@@ -100,6 +116,22 @@ var reasons = [ReasonCount]struct {
 	Malformed:          {"malformed", 646},
 	OutOfWindow:        {"out-of-window", 647},
 	HopLimit:           {"hop-limit", 648},
+	FirstByteTimeout:   {"first-byte-timeout", 622},
+	AddressLimit:       {"address-limit", 636},
+	NetworkLimit:       {"network-limit", 637},
+	BogusFlags:         {"bogus-flags", 660},
+	Bogon:              {"bogon", 661},
+	Reflection:         {"reflection", 662},
+	Denied:             {"denied", 663},
+	Country:            {"country", 664},
+	Network:            {"network", 665},
+	PacketRule:         {"packet-rule", 666},
+	NoSession:          {"no-session", 667},
+	BadCookie:          {"bad-cookie", 668},
+	AddressRate:        {"address-rate", 669},
+	NetworkRate:        {"network-rate", 670},
+	NewClients:         {"new-clients", 671},
+	OtherProtocol:      {"other-protocol", 672},
 }
 
 // String is the fixed text of r.

@@ -26,6 +26,7 @@ type Edge struct {
 	Limits     plan.Limits        `json:"limits"` // as in force, lowered to what the file descriptors allow
 	Events     EventCounters      `json:"events"`
 	Interfaces []Interface        `json:"interfaces"`
+	Shield     Shield             `json:"shield"`
 	Gateways   []netip.Addr       `json:"gateways"` // the routers that the box's routes lead to
 }
 

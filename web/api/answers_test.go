@@ -28,6 +28,10 @@ func full() status.Edge {
 		Events:     status.EventCounters{Sent: 10, Lost: 1},
 		Interfaces: []status.Interface{{Name: "wan0", MAC: "02:00:00:00:00:01", Up: true, Running: true, Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.10/24")}, Speed: 1000, Driver: "veth"}},
 		Gateways:   []netip.Addr{netip.MustParseAddr("203.0.113.1")},
+		Shield: status.Shield{
+			Mode: plan.ShieldOn, Attachments: []status.ShieldAttachment{{Interface: "wan0", Mode: "native"}},
+			Vectors: []status.VectorCounter{{Service: "everything", Vector: status.VectorSYN, Packets: 5, Bytes: 300, Dropped: 2, Armed: true}},
+		},
 	}
 }
 

@@ -1,11 +1,13 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 
 	"breakwater/appliance/control"
+	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
 
@@ -27,6 +29,8 @@ func withLists(s control.Status) control.Status {
 	e := *s.Edge
 	e.Conditions, e.Services, e.Reasons = list(e.Conditions), list(e.Services), list(e.Reasons)
 	e.Gateways = list(e.Gateways)
+	e.Shield.Mode = cmp.Or(e.Shield.Mode, plan.ShieldOff)
+	e.Shield.Attachments, e.Shield.Vectors = list(e.Shield.Attachments), list(e.Shield.Vectors)
 	e.Pools = append([]status.Pool{}, e.Pools...)
 	for i := range e.Pools {
 		e.Pools[i].Origins = list(e.Pools[i].Origins)
