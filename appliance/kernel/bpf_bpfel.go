@@ -68,6 +68,21 @@ type bpfFragmentKey struct {
 	Zero uint32
 }
 
+type bpfGauge struct {
+	_      structs.HostLayout
+	Second uint64
+	Count  uint64
+	Until  uint64
+}
+
+type bpfGuard struct {
+	_         structs.HostLayout
+	Number    uint32
+	Flags     uint32
+	FirstRule uint32
+	Rules     uint32
+}
+
 type bpfInterface struct {
 	_     structs.HostLayout
 	Edge  uint32
@@ -93,6 +108,23 @@ type bpfMember struct {
 	State   uint32
 }
 
+type bpfPacketRule struct {
+	_          structs.HostLayout
+	Number     uint32
+	Shortest   uint16
+	Longest    uint16
+	FirstPort  uint16
+	LastPort   uint16
+	LowestTtl  uint8
+	HighestTtl uint8
+	Protocol   uint8
+	Action     uint8
+	Length     uint8
+	Zero       [3]uint8
+	Bytes      [16]uint8
+	Mask       [16]uint8
+}
+
 type bpfPool struct {
 	_         structs.HostLayout
 	First     uint32
@@ -101,6 +133,12 @@ type bpfPool struct {
 	TurnCount uint32
 	Choice    uint32
 	Number    uint32
+}
+
+type bpfPressure struct {
+	_           structs.HostLayout
+	Strays      bpfGauge
+	Reflections bpfGauge
 }
 
 type bpfRef struct {
@@ -115,6 +153,18 @@ type bpfRoute struct {
 	Service uint32
 	First   uint16
 	Zero    uint16
+}
+
+type bpfSample struct {
+	_       structs.HostLayout
+	Time    uint64
+	Ifindex uint32
+	Service uint32
+	Vector  uint32
+	Reason  uint32
+	Length  uint32
+	Size    uint32
+	Bytes   [128]uint8
 }
 
 type bpfService struct {
@@ -176,6 +226,14 @@ type bpfSession struct {
 	Amplification uint16
 }
 
+type bpfShieldConfiguration struct {
+	_         structs.HostLayout
+	Mode      uint32
+	Fragments uint32
+	Bogons    uint32
+	Zero      uint32
+}
+
 type bpfText struct {
 	_     structs.HostLayout
 	Bytes [128]uint8
@@ -205,6 +263,20 @@ type bpfTuple struct {
 	Zero     [3]uint8
 }
 
+type bpfVectorCount struct {
+	_       structs.HostLayout
+	Packets uint64
+	Bytes   uint64
+	Dropped uint64
+	Would   uint64
+}
+
+type bpfVectorKey struct {
+	_       structs.HostLayout
+	Service uint32
+	Vector  uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -215,37 +287,51 @@ const (
 	bpfMapDrops            = "drops"
 	bpfMapEvents           = "events"
 	bpfMapFragments        = "fragments"
+	bpfMapGuards           = "guards"
 	bpfMapInterfaces       = "interfaces"
 	bpfMapLeft             = "left"
 	bpfMapMembers          = "members"
 	bpfMapNames            = "names"
 	bpfMapOriginCounts     = "origin_counts"
+	bpfMapPacketRules      = "packet_rules"
 	bpfMapPages            = "pages"
 	bpfMapPools            = "pools"
+	bpfMapPressures        = "pressures"
 	bpfMapRoutes           = "routes"
+	bpfMapRuleHits         = "rule_hits"
+	bpfMapSamples          = "samples"
 	bpfMapScratch          = "scratch"
 	bpfMapServiceCounts    = "service_counts"
 	bpfMapServices         = "services"
 	bpfMapSessions         = "sessions"
 	bpfMapSets             = "sets"
+	bpfMapShieldConfig     = "shield_config"
+	bpfMapShieldDrops      = "shield_drops"
 	bpfMapSources          = "sources"
 	bpfMapSpare            = "spare"
 	bpfMapTotals           = "totals"
+	bpfMapTrickles         = "trickles"
 	bpfMapTuples           = "tuples"
 	bpfMapTurnCounts       = "turn_counts"
 	bpfMapTurns            = "turns"
+	bpfMapVectors          = "vectors"
 	bpfProgEnd             = "end"
 	bpfProgPath            = "path"
+	bpfProgShield          = "shield"
 	bpfVarUnusedAddressKey = "unused_address_key"
 	bpfVarUnusedEnding     = "unused_ending"
 	bpfVarUnusedEvent      = "unused_event"
+	bpfVarUnusedGuard      = "unused_guard"
 	bpfVarUnusedMember     = "unused_member"
+	bpfVarUnusedPacketRule = "unused_packet_rule"
 	bpfVarUnusedPool       = "unused_pool"
 	bpfVarUnusedRef        = "unused_ref"
 	bpfVarUnusedRoute      = "unused_route"
+	bpfVarUnusedSample     = "unused_sample"
 	bpfVarUnusedService    = "unused_service"
 	bpfVarUnusedSession    = "unused_session"
 	bpfVarUnusedTuple      = "unused_tuple"
+	bpfVarUnusedVectorKey  = "unused_vector_key"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -290,8 +376,9 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	End  *ebpf.ProgramSpec `ebpf:"end"`
-	Path *ebpf.ProgramSpec `ebpf:"path"`
+	End    *ebpf.ProgramSpec `ebpf:"end"`
+	Path   *ebpf.ProgramSpec `ebpf:"path"`
+	Shield *ebpf.ProgramSpec `ebpf:"shield"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -304,25 +391,34 @@ type bpfMapSpecs struct {
 	Drops         *ebpf.MapSpec `ebpf:"drops"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
+	Guards        *ebpf.MapSpec `ebpf:"guards"`
 	Interfaces    *ebpf.MapSpec `ebpf:"interfaces"`
 	Left          *ebpf.MapSpec `ebpf:"left"`
 	Members       *ebpf.MapSpec `ebpf:"members"`
 	Names         *ebpf.MapSpec `ebpf:"names"`
 	OriginCounts  *ebpf.MapSpec `ebpf:"origin_counts"`
+	PacketRules   *ebpf.MapSpec `ebpf:"packet_rules"`
 	Pages         *ebpf.MapSpec `ebpf:"pages"`
 	Pools         *ebpf.MapSpec `ebpf:"pools"`
+	Pressures     *ebpf.MapSpec `ebpf:"pressures"`
 	Routes        *ebpf.MapSpec `ebpf:"routes"`
+	RuleHits      *ebpf.MapSpec `ebpf:"rule_hits"`
+	Samples       *ebpf.MapSpec `ebpf:"samples"`
 	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
 	ServiceCounts *ebpf.MapSpec `ebpf:"service_counts"`
 	Services      *ebpf.MapSpec `ebpf:"services"`
 	Sessions      *ebpf.MapSpec `ebpf:"sessions"`
 	Sets          *ebpf.MapSpec `ebpf:"sets"`
+	ShieldConfig  *ebpf.MapSpec `ebpf:"shield_config"`
+	ShieldDrops   *ebpf.MapSpec `ebpf:"shield_drops"`
 	Sources       *ebpf.MapSpec `ebpf:"sources"`
 	Spare         *ebpf.MapSpec `ebpf:"spare"`
 	Totals        *ebpf.MapSpec `ebpf:"totals"`
+	Trickles      *ebpf.MapSpec `ebpf:"trickles"`
 	Tuples        *ebpf.MapSpec `ebpf:"tuples"`
 	TurnCounts    *ebpf.MapSpec `ebpf:"turn_counts"`
 	Turns         *ebpf.MapSpec `ebpf:"turns"`
+	Vectors       *ebpf.MapSpec `ebpf:"vectors"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -332,13 +428,17 @@ type bpfVariableSpecs struct {
 	UnusedAddressKey *ebpf.VariableSpec `ebpf:"unused_address_key"`
 	UnusedEnding     *ebpf.VariableSpec `ebpf:"unused_ending"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedGuard      *ebpf.VariableSpec `ebpf:"unused_guard"`
 	UnusedMember     *ebpf.VariableSpec `ebpf:"unused_member"`
+	UnusedPacketRule *ebpf.VariableSpec `ebpf:"unused_packet_rule"`
 	UnusedPool       *ebpf.VariableSpec `ebpf:"unused_pool"`
 	UnusedRef        *ebpf.VariableSpec `ebpf:"unused_ref"`
 	UnusedRoute      *ebpf.VariableSpec `ebpf:"unused_route"`
+	UnusedSample     *ebpf.VariableSpec `ebpf:"unused_sample"`
 	UnusedService    *ebpf.VariableSpec `ebpf:"unused_service"`
 	UnusedSession    *ebpf.VariableSpec `ebpf:"unused_session"`
 	UnusedTuple      *ebpf.VariableSpec `ebpf:"unused_tuple"`
+	UnusedVectorKey  *ebpf.VariableSpec `ebpf:"unused_vector_key"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -367,25 +467,34 @@ type bpfMaps struct {
 	Drops         *ebpf.Map `ebpf:"drops"`
 	Events        *ebpf.Map `ebpf:"events"`
 	Fragments     *ebpf.Map `ebpf:"fragments"`
+	Guards        *ebpf.Map `ebpf:"guards"`
 	Interfaces    *ebpf.Map `ebpf:"interfaces"`
 	Left          *ebpf.Map `ebpf:"left"`
 	Members       *ebpf.Map `ebpf:"members"`
 	Names         *ebpf.Map `ebpf:"names"`
 	OriginCounts  *ebpf.Map `ebpf:"origin_counts"`
+	PacketRules   *ebpf.Map `ebpf:"packet_rules"`
 	Pages         *ebpf.Map `ebpf:"pages"`
 	Pools         *ebpf.Map `ebpf:"pools"`
+	Pressures     *ebpf.Map `ebpf:"pressures"`
 	Routes        *ebpf.Map `ebpf:"routes"`
+	RuleHits      *ebpf.Map `ebpf:"rule_hits"`
+	Samples       *ebpf.Map `ebpf:"samples"`
 	Scratch       *ebpf.Map `ebpf:"scratch"`
 	ServiceCounts *ebpf.Map `ebpf:"service_counts"`
 	Services      *ebpf.Map `ebpf:"services"`
 	Sessions      *ebpf.Map `ebpf:"sessions"`
 	Sets          *ebpf.Map `ebpf:"sets"`
+	ShieldConfig  *ebpf.Map `ebpf:"shield_config"`
+	ShieldDrops   *ebpf.Map `ebpf:"shield_drops"`
 	Sources       *ebpf.Map `ebpf:"sources"`
 	Spare         *ebpf.Map `ebpf:"spare"`
 	Totals        *ebpf.Map `ebpf:"totals"`
+	Trickles      *ebpf.Map `ebpf:"trickles"`
 	Tuples        *ebpf.Map `ebpf:"tuples"`
 	TurnCounts    *ebpf.Map `ebpf:"turn_counts"`
 	Turns         *ebpf.Map `ebpf:"turns"`
+	Vectors       *ebpf.Map `ebpf:"vectors"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -396,25 +505,34 @@ func (m *bpfMaps) Close() error {
 		m.Drops,
 		m.Events,
 		m.Fragments,
+		m.Guards,
 		m.Interfaces,
 		m.Left,
 		m.Members,
 		m.Names,
 		m.OriginCounts,
+		m.PacketRules,
 		m.Pages,
 		m.Pools,
+		m.Pressures,
 		m.Routes,
+		m.RuleHits,
+		m.Samples,
 		m.Scratch,
 		m.ServiceCounts,
 		m.Services,
 		m.Sessions,
 		m.Sets,
+		m.ShieldConfig,
+		m.ShieldDrops,
 		m.Sources,
 		m.Spare,
 		m.Totals,
+		m.Trickles,
 		m.Tuples,
 		m.TurnCounts,
 		m.Turns,
+		m.Vectors,
 	)
 }
 
@@ -425,27 +543,33 @@ type bpfVariables struct {
 	UnusedAddressKey *ebpf.Variable `ebpf:"unused_address_key"`
 	UnusedEnding     *ebpf.Variable `ebpf:"unused_ending"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
+	UnusedGuard      *ebpf.Variable `ebpf:"unused_guard"`
 	UnusedMember     *ebpf.Variable `ebpf:"unused_member"`
+	UnusedPacketRule *ebpf.Variable `ebpf:"unused_packet_rule"`
 	UnusedPool       *ebpf.Variable `ebpf:"unused_pool"`
 	UnusedRef        *ebpf.Variable `ebpf:"unused_ref"`
 	UnusedRoute      *ebpf.Variable `ebpf:"unused_route"`
+	UnusedSample     *ebpf.Variable `ebpf:"unused_sample"`
 	UnusedService    *ebpf.Variable `ebpf:"unused_service"`
 	UnusedSession    *ebpf.Variable `ebpf:"unused_session"`
 	UnusedTuple      *ebpf.Variable `ebpf:"unused_tuple"`
+	UnusedVectorKey  *ebpf.Variable `ebpf:"unused_vector_key"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	End  *ebpf.Program `ebpf:"end"`
-	Path *ebpf.Program `ebpf:"path"`
+	End    *ebpf.Program `ebpf:"end"`
+	Path   *ebpf.Program `ebpf:"path"`
+	Shield *ebpf.Program `ebpf:"shield"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.End,
 		p.Path,
+		p.Shield,
 	)
 }
 

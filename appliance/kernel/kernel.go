@@ -1,6 +1,7 @@
-// Package kernel is the kernel path: an eBPF program at the ingress of the box's interfaces that carries sessions and flows
-// from client to origin and back without a socket, with the PROXY header in the client's stream (bpf/tcp.h), and this side of
-// it, which gives the program its tables and reads what happened.
+// Package kernel is everything of ours inside Linux. The kernel path is an eBPF program at the ingress of the box's interfaces
+// that carries sessions and flows from client to origin and back without a socket, with the PROXY header in the client's
+// stream (bpf/tcp.h). The shield is one in front of it, at edge interfaces, that drops what is hostile before the kernel has
+// spent anything on it (bpf/shield.h). This side gives both their tables and reads what happened.
 //
 //	k, err := kernel.Open(kernel.Options{Dir: "/sys/fs/bpf/breakwater", Pools: pools, Route: steering.RouteTo, Log: log, ...})
 //	go k.Run(ctx)
@@ -73,6 +74,7 @@ type Path struct {
 	links  map[int]*attachment  // by interface index
 	ways   map[netip.Addr]Route // to origins, as the kernel said last
 	ledger ledger
+	shield shield
 	banned map[netip.Prefix]bool
 
 	exhaustions [3]exhaustion  // as exhausted
@@ -103,7 +105,7 @@ func Open(o Options) (*Path, error) {
 	if k.events, err = ringbuf.NewReader(objects.Events); err != nil {
 		return nil, errors.Join(fmt.Errorf("read the events of the kernel path: %w", err), objects.close())
 	}
-	if err := k.names.load(objects.Names); err != nil {
+	if err := errors.Join(k.names.load(objects.Names), k.shield.init(o.Dir)); err != nil {
 		return nil, errors.Join(err, k.close())
 	}
 	for i, e := range exhausted { // what the last process has told
@@ -177,6 +179,9 @@ func (k *Path) Apply(p *plan.Plan, swap func() error) error {
 	if err := k.flip(generation, next); err != nil {
 		return err
 	}
+	if err := k.raise(p); err != nil {
+		return err
+	}
 	if _, err := k.retire(); err != nil { // not before this one carries what is new, and tried again by reattach
 		k.options.Log.Error("kernel path", "err", err)
 	}
@@ -226,7 +231,7 @@ func (k *Path) reattach() error {
 	}
 	clear(k.ways) // the next refresh asks again
 	_, err := k.retire()
-	return errors.Join(err, k.attach(k.plan, k.tables), k.tellExhausted(time.Now()))
+	return errors.Join(err, k.attach(k.plan, k.tables), k.coverInterfaces(k.plan), k.tellExhausted(time.Now()))
 }
 
 // Drain leaves everything new to the user path, until the next Apply.

@@ -181,7 +181,11 @@ func Clear(dir string) error {
 	if err != nil {
 		return fmt.Errorf("look for pinned programs: %w", err)
 	}
-	for _, pin := range links {
+	shields, err := filepath.Glob(filepath.Join(dir, shieldDir, "*"))
+	if err != nil {
+		return fmt.Errorf("look for pinned programs: %w", err)
+	}
+	for _, pin := range append(links, shields...) {
 		if l, err := link.LoadPinnedLink(pin, nil); err == nil {
 			if err := errors.Join(l.Unpin(), l.Close()); err != nil {
 				return fmt.Errorf("remove the program %s: %w", pin, err)

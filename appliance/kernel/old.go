@@ -25,7 +25,7 @@ func (k *Path) retire() (left uint64, err error) {
 		return 0, fmt.Errorf("look for programs of other versions: %w", err)
 	}
 	for _, dir := range dirs {
-		if dir == k.objects.dir {
+		if dir == k.objects.dir || filepath.Base(dir) == shieldDir {
 			continue
 		}
 		n, old := retireOne(dir)

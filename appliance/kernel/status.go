@@ -39,7 +39,7 @@ func (k *Path) Status(into *status.Edge) error {
 			addReason(into, protocol, status.Reason(r), n) //nolint:gosec // far fewer
 		}
 	}
-	return k.addDrops(into)
+	return errors.Join(k.addDrops(into), k.shieldStatus(into))
 }
 
 func addReason(into *status.Edge, protocol plan.Protocol, reason status.Reason, n uint64) {

@@ -23,6 +23,8 @@ type tables struct {
 	pages     []portPage
 	routes    []bpfRoute
 	services  []bpfService
+	guards    []bpfGuard // in the order of services
+	rules     []bpfPacketRule
 	pools     []bpfPool
 	members   []bpfMember
 	turns     []uint32
@@ -69,6 +71,7 @@ func (k *Path) build(p *plan.Plan) (tables, error) {
 		t.timeouts[number] = s.Timeouts
 		t.services = append(t.services, serviceEntry(s, number))
 	}
+	t.buildGuards(p)
 	return t, k.buildPools(p, &t)
 }
 
@@ -117,6 +120,9 @@ func limit(n int) uint32 { return uint32(min(max(n, 0), 1<<31)) } //nolint:gosec
 func (t *tables) buildRoutes(p *plan.Plan) {
 	t.addresses = make(map[netip.Prefix]uint32)
 	t.routes = []bpfRoute{{}}
+	for _, prefix := range p.Steering.Addresses { // also those that no service has: the shield judges what is for them
+		t.addresses[plan.NormalPrefix(prefix)] = 0
+	}
 	for _, r := range p.Routes {
 		t.routes = append(t.routes, bpfRoute{Service: uint32(r.Service) + 1, First: r.FirstPort}) //nolint:gosec // Check bounds it
 		for _, prefix := range r.Addresses {
@@ -285,6 +291,8 @@ func (k *Path) prepare(t tables) (generation uint32, err error) {
 		fill(k.objects.Pages, generation, "pages", flatten(t.pages)),
 		fill(k.objects.Routes, generation, "routes", t.routes),
 		fill(k.objects.Services, generation, "services", t.services),
+		fill(k.objects.Guards, generation, "guards", t.guards),
+		fill(k.objects.PacketRules, generation, "packet_rules", t.rules),
 		fill(k.objects.Pools, generation, "pools", t.pools),
 		fill(k.objects.Members, generation, "members", t.members),
 		fill(k.objects.Turns, generation, "turns", t.turns),

@@ -14,7 +14,7 @@ struct wanted {
  * to the stack, and give numbers. */
 
 /* find_service walks address, page, route: the time does not depend on how many there are. */
-__noinline int find_service(__u32 generation, struct packet *p, struct wanted *out)
+__noinline int find_service(__u32 generation, struct tuple *t, struct wanted *out)
 {
 	struct address_key key = {.prefixlen = 128};
 	__u32 *set, *page, *route_number;
@@ -22,17 +22,17 @@ __noinline int find_service(__u32 generation, struct packet *p, struct wanted *o
 	__u16 port;
 	void *inner;
 
-	if (!p || !out)
+	if (!t || !out)
 		return 0;
-	port = bpf_ntohs(p->tuple.dport);
-	copy_words(key.address, p->tuple.dst);
+	port = bpf_ntohs(t->dport);
+	copy_words(key.address, t->dst);
 	inner = bpf_map_lookup_elem(&addresses, &generation);
 	if (!inner)
 		return 0;
 	set = bpf_map_lookup_elem(inner, &key);
 	if (!set)
 		return 0;
-	page = entry(&sets, generation, *set * PAGES_OF_SET + (p->tuple.protocol == IPPROTO_UDP ? 256 : 0) + (port >> 8));
+	page = entry(&sets, generation, *set * PAGES_OF_SET + (t->protocol == IPPROTO_UDP ? 256 : 0) + (port >> 8));
 	if (!page)
 		return 0;
 	route_number = entry(&pages, generation, *page * PORTS_OF_PAGE + (port & 255));

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* The kernel path: a program at the ingress of every edge interface and every interface that leads to an origin. It carries
- * the packets of sessions and flows that it began, and leaves everything else as it is. */
+ * the packets of sessions and flows that it began, and leaves everything else as it is. In front of it, at edge interfaces,
+ * is the shield. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
 #include "layout.h"
 #include "icmp.h"
+#include "shield.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -65,3 +67,7 @@ const struct service *unused_service __attribute__((unused));
 const struct pool *unused_pool __attribute__((unused));
 const struct member *unused_member __attribute__((unused));
 const struct ending *unused_ending __attribute__((unused));
+const struct guard *unused_guard __attribute__((unused));
+const struct packet_rule *unused_packet_rule __attribute__((unused));
+const struct sample *unused_sample __attribute__((unused));
+const struct vector_key *unused_vector_key __attribute__((unused));

@@ -314,7 +314,7 @@ __noinline int begin(struct __sk_buff *skb, struct packet *p, struct begun *out)
 	udp = p->tuple.protocol == IPPROTO_UDP;
 	generation = c->generation & 1;
 	out->why = LEFT_SERVICE;
-	if (!find_service(generation, p, &w))
+	if (!find_service(generation, &p->tuple, &w))
 		return 0;
 	v = entry(&services, generation, w.service);
 	if (!v || !(v->path & (udp ? PATH_UDP : PATH_TCP)))

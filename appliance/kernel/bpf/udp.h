@@ -336,7 +336,7 @@ __noinline int carried(struct __sk_buff *skb, struct packet *p)
 		return false;
 	if (bpf_map_lookup_elem(&tuples, &p->tuple))
 		return true;
-	if (!i->edge || c->off || !find_service(c->generation & 1, p, &w))
+	if (!i->edge || c->off || !find_service(c->generation & 1, &p->tuple, &w))
 		return false;
 	v = entry(&services, c->generation & 1, w.service);
 	return v && v->path & (p->tuple.protocol == IPPROTO_UDP ? PATH_UDP : PATH_TCP);
@@ -350,7 +350,7 @@ __noinline int headed_service(struct packet *p)
 	struct wanted w = {};
 	struct service *v;
 
-	if (!p || !c || !find_service(c->generation & 1, p, &w))
+	if (!p || !c || !find_service(c->generation & 1, &p->tuple, &w))
 		return false;
 	v = entry(&services, c->generation & 1, w.service);
 	return v && v->path & PATH_UDP && v->udp_header != HEADER_NONE;

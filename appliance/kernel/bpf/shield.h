@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The shield: what is dropped before the kernel spends anything on it. It judges packets for edge addresses, and lets all
+ * others pass. The order is that of cost, and sessions come before everybody who is new. */
+#ifndef SHIELD_H
+#define SHIELD_H
+
+#include "choose.h"
+#include "frame.h"
+#include "guard.h"
+
+#define SECOND 1000000000ULL
+
+/* One packet in so many of TCP without a session of the kernel path is looked up among the sockets, until too many have
+ * none: then each is. */
+#define STRAY_SAMPLE 32
+
+/* So many strays a second arm that, and half as many keep it armed. Players whose sessions have ended leave a few. */
+#define STRAY_RATE 2000
+
+/* Datagrams from high ports that reflectors have; fewer are clients whose network gave them such a port. */
+#define REFLECTION_RATE 200
+
+/* How long something stays armed. */
+#define ARMED (10 * SECOND)
+
+/* What passes a second and core, although it is of no use: a client that is banned or dials a port without a service is told so
+ * by the user path, as long as these are few. */
+#define TRICKLE_REFUSALS 100
+#define TRICKLE_CONTROL 1000
+#define TRICKLE_PIECES 5000
+#define TRICKLE_SAMPLED 50
+
+/* trickles_through counts one more of something, and tells whether it is among the first so many of this second. */
+static __always_inline bool trickles_through(__u32 which, __u64 now, __u64 most)
+{
+	struct gauge *g = bpf_map_lookup_elem(&trickles, &which);
+
+	if (!g)
+		return false;
+	if (now - g->second >= SECOND) {
+		g->second = now;
+		g->count = 0;
+	}
+	return g->count++ < most;
+}
+
+/* pressed counts n more, and tells whether that is, or was a moment ago, more than rate a second. */
+static __always_inline bool pressed(struct gauge *g, __u64 now, __u64 n, __u64 rate)
+{
+	if (now - g->second >= SECOND) {
+		g->second = now;
+		g->count = 0;
+	}
+	g->count += n;
+	if (g->count > (now < g->until ? rate / 2 : rate))
+		g->until = now + ARMED;
+	return now < g->until;
+}
+
+static __always_inline struct pressure *pressure_of(__u32 service)
+{
+	struct pressure *p = bpf_map_lookup_elem(&pressures, &service);
+	struct pressure none = {};
+
+	if (p)
+		return p;
+	bpf_map_update_elem(&pressures, &service, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&pressures, &service);
+}
+
+/* What is known of a packet besides what it says of itself. */
+struct finding {
+	__u64 now;
+	__u32 service; /* number */
+	__u32 vector;
+	__u32 mode;
+	__u32 weight;  /* how many packets it stands for */
+};
+
+/* keep_sample shows the packet to whoever looks. */
+static __always_inline void keep_sample(struct xdp_md *ctx, struct frame *f, struct finding *n, __u32 reason)
+{
+	struct sample *s;
+	__u32 size;
+
+	if (!trickles_through(TRICKLE_SAMPLES + n->vector, n->now, TRICKLE_SAMPLED))
+		return;
+	s = bpf_ringbuf_reserve(&samples, sizeof(*s), 0);
+	if (!s)
+		return;
+	s->time = n->now;
+	s->ifindex = ctx->ingress_ifindex;
+	s->service = n->service;
+	s->vector = n->vector;
+	s->reason = reason;
+	s->length = f->length;
+	size = bounded(f->length < SAMPLE_BYTES ? f->length : SAMPLE_BYTES, SAMPLE_BYTES);
+	s->size = size;
+	__builtin_memset(s->bytes, 0, sizeof(s->bytes));
+	if (!size || bpf_xdp_load_bytes(ctx, 0, s->bytes, size))
+		s->size = 0;
+	bpf_ringbuf_submit(s, BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline __u32 count_of(struct frame *f)
+{
+	switch (f->protocol) {
+	case IPPROTO_TCP:
+		return COUNT_TCP;
+	case IPPROTO_UDP:
+		return COUNT_UDP;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return COUNT_ICMP;
+	}
+	return COUNT_OTHER;
+}
+
+static __always_inline void count_vector(struct frame *f, struct finding *n, bool dropped, bool would)
+{
+	struct vector_key key = {.service = n->service, .vector = n->vector};
+	struct vector_count *c = bpf_map_lookup_elem(&vectors, &key);
+	struct vector_count none = {};
+
+	if (!c) {
+		bpf_map_update_elem(&vectors, &key, &none, BPF_NOEXIST);
+		c = bpf_map_lookup_elem(&vectors, &key);
+		if (!c)
+			return;
+	}
+	c->packets += n->weight;
+	c->bytes += (__u64)n->weight * f->length;
+	c->dropped += dropped;
+	c->would += would;
+}
+
+/* pass lets a packet in that belongs to no session. */
+static __always_inline int pass(struct xdp_md *ctx, struct frame *f, struct finding *n)
+{
+	count_vector(f, n, false, false);
+	keep_sample(ctx, f, n, 0);
+	return XDP_PASS;
+}
+
+/* turn_away drops a packet, unless nothing is to be dropped. */
+static __always_inline int turn_away(struct xdp_md *ctx, struct frame *f, struct finding *n, __u32 reason)
+{
+	bool monitor = n->mode == SHIELD_MONITOR;
+	__u32 i = count_of(f) * WHY_COUNT + reason + (monitor ? COUNT_PROTOCOLS * WHY_COUNT : 0);
+	__u64 *drops = bpf_map_lookup_elem(&shield_drops, &i);
+
+	if (drops)
+		(*drops)++;
+	count_vector(f, n, !monitor, monitor);
+	keep_sample(ctx, f, n, reason);
+	return monitor ? XDP_PASS : XDP_DROP;
+}
+
+/* martian tells whether no packet on a wire can have this source (RFC 1122, 3.2.1.3; RFC 4291, 2.5 and 2.7). */
+static __always_inline bool martian(struct frame *f)
+{
+	const __u64 *words = (const __u64 *)f->tuple.src;
+	const __u64 *to = (const __u64 *)f->tuple.dst;
+	__u8 first = f->tuple.src[12];
+
+	if (words[0] == to[0] && words[1] == to[1])
+		return true;
+	if (f->v4)
+		return first == 0 || first == 127 || first >= 224;
+	return f->tuple.src[0] == 0xff || mapped(f->tuple.src) || (words[0] == 0 && bpf_be64_to_cpu(words[1]) <= 1);
+}
+
+static __always_inline bool in4(__u32 address, __u32 prefix, __u32 bits)
+{
+	return (address ^ prefix) >> (32 - bits) == 0;
+}
+
+/* bogon tells whether the internet routes nothing to this source (RFC 6890). */
+static __always_inline bool bogon(struct frame *f)
+{
+	__u32 a = bpf_ntohl(*(__u32 *)(f->tuple.src + 12));
+
+	if (!f->v4)
+		return f->tuple.src[0] >> 5 != 1 || bpf_ntohl(*(__u32 *)f->tuple.src) == 0x20010db8;
+	return in4(a, 0x0a000000, 8) || in4(a, 0x64400000, 10) || in4(a, 0xa9fe0000, 16) || in4(a, 0xac100000, 12) ||
+	       in4(a, 0xc0000000, 24) || in4(a, 0xc0000200, 24) || in4(a, 0xc0a80000, 16) || in4(a, 0xc6120000, 15) ||
+	       in4(a, 0xc6336400, 24) || in4(a, 0xcb007100, 24);
+}
+
+/* neighbour tells whether it is of IPv6's neighbour discovery, without which the wire is dead (RFC 4861, 7.1: from this wire). */
+static __always_inline bool neighbour(struct frame *f)
+{
+	return f->protocol == IPPROTO_ICMPV6 && f->type >= 133 && f->type <= 137 && f->ttl == 255;
+}
+
+static __always_inline bool echo(struct frame *f)
+{
+	return f->type == (f->v4 ? 8 : 128);
+}
+
+/* reflector: 1 for the ports below 1024 of services that answer more than they are asked and never ask, 2 for those above, which
+ * a network may give a client by chance (US-CERT TA14-017A). */
+static __always_inline int reflector(__u16 port)
+{
+	switch (port) {
+	case 17:  /* qotd */
+	case 19:  /* chargen */
+	case 53:  /* DNS */
+	case 69:  /* TFTP */
+	case 111: /* portmap */
+	case 123: /* NTP */
+	case 137: /* NetBIOS */
+	case 161: /* SNMP */
+	case 389: /* CLDAP */
+	case 427: /* SLP */
+	case 520: /* RIP */
+		return 1;
+	case 1900:  /* SSDP */
+	case 3283:  /* Apple remote desktop */
+	case 3702:  /* WS-Discovery */
+	case 5353:  /* mDNS */
+	case 11211: /* memcached */
+		return 2;
+	}
+	return 0;
+}
+
+/* open_socket tells whether a socket of the box has this connection. */
+static __always_inline bool open_socket(struct xdp_md *ctx, struct frame *f)
+{
+	struct bpf_sock_tuple t = {};
+	struct bpf_sock *s;
+	__u32 size, state;
+
+	if (f->v4) {
+		t.ipv4.saddr = *(__be32 *)(f->tuple.src + 12);
+		t.ipv4.daddr = *(__be32 *)(f->tuple.dst + 12);
+		t.ipv4.sport = f->tuple.sport;
+		t.ipv4.dport = f->tuple.dport;
+		size = sizeof(t.ipv4);
+	} else {
+		copy_words(t.ipv6.saddr, f->tuple.src);
+		copy_words(t.ipv6.daddr, f->tuple.dst);
+		t.ipv6.sport = f->tuple.sport;
+		t.ipv6.dport = f->tuple.dport;
+		size = sizeof(t.ipv6);
+	}
+	s = bpf_skc_lookup_tcp(ctx, &t, size, BPF_F_CURRENT_NETNS, 0);
+	if (!s)
+		return false;
+	state = s->state;
+	bpf_sk_release(s);
+	return state != BPF_TCP_LISTEN;
+}
+
+/* What a packet rule is compared with. */
+struct match {
+	struct frame *f;
+	__u32 generation;
+	__u32 first;
+	__u32 action; /* RULE_* of the one that matches, + 1 */
+	__u32 number;
+	__u8 bytes[RULE_BYTES];
+};
+
+static long match_rule(__u32 i, struct match *m)
+{
+	struct packet_rule *r = entry(&packet_rules, m->generation, m->first + i);
+	struct frame *f = m->f;
+	__u16 port = bpf_ntohs(f->tuple.sport);
+	__u64 *hits;
+	__u32 number;
+
+	if (!r || (r->protocol && r->protocol != f->tuple.protocol) || f->size < r->shortest || f->size > r->longest ||
+	    port < r->first_port || port > r->last_port || f->ttl < r->lowest_ttl || f->ttl > r->highest_ttl || f->size < r->length)
+		return 0;
+	for (int n = 0; n < RULE_BYTES; n++)
+		if ((m->bytes[n] ^ r->bytes[n]) & r->mask[n])
+			return 0;
+	number = r->number;
+	hits = bpf_map_lookup_elem(&rule_hits, &number);
+	if (hits)
+		(*hits)++;
+	if (r->action == RULE_COUNT)
+		return 0;
+	m->action = r->action + 1;
+	return 1;
+}
+
+/* rules tells what the packet rules of a service say: RULE_* + 1; 0: nothing. */
+static __always_inline __u32 rules(struct xdp_md *ctx, struct frame *f, struct guard *g, __u32 generation)
+{
+	struct match m = {.f = f, .generation = generation, .first = g->first_rule};
+	__u32 size = bounded(f->size < RULE_BYTES ? f->size : RULE_BYTES, RULE_BYTES);
+
+	if (!g->rules)
+		return 0;
+	if (size && bpf_xdp_load_bytes(ctx, f->payload, m.bytes, size))
+		return 0;
+	bpf_loop(g->rules, match_rule, &m, 0);
+	return m.action;
+}
+
+/* query tells whether a datagram asks a game server about itself: Source and Quake (four 0xff), RakNet's unconnected ping,
+ * GameSpy. */
+static __always_inline bool query(struct xdp_md *ctx, struct frame *f)
+{
+	__u8 b[4];
+
+	if (f->size < 4 || bpf_xdp_load_bytes(ctx, f->payload, b, 4))
+		return false;
+	if (*(__u32 *)b == 0xffffffff)
+		return true;
+	return (b[0] == 0x01 && (f->size == 33 || f->size == 25)) || (b[0] == 0xfe && b[1] == 0xfd);
+}
+
+/* judge_tcp judges a segment of no session of the kernel path. */
+static __always_inline int judge_tcp(struct xdp_md *ctx, struct frame *f, struct finding *n, struct pressure *p)
+{
+	bool armed = n->now < p->strays.until;
+
+	if ((f->flags & (SYN | ACK)) == SYN) {
+		n->vector = VECTOR_SYN;
+		return pass(ctx, f, n);
+	}
+	n->vector = f->flags & RST ? VECTOR_RST : f->flags & FIN ? VECTOR_FIN : VECTOR_ACK;
+	if (!armed && bpf_get_prandom_u32() % STRAY_SAMPLE)
+		return XDP_PASS; /* perhaps of a session of the user path, perhaps not: one in so many tells */
+	if (open_socket(ctx, f))
+		return XDP_PASS;
+	n->weight = armed ? 1 : STRAY_SAMPLE;
+	if (pressed(&p->strays, n->now, n->weight, STRAY_RATE))
+		return turn_away(ctx, f, n, WHY_NO_SESSION);
+	return pass(ctx, f, n);
+}
+
+/* judge_udp judges a datagram of no flow of the kernel path. */
+static __always_inline int judge_udp(struct xdp_md *ctx, struct frame *f, struct finding *n, struct pressure *p, struct guard *g)
+{
+	int from = reflector(bpf_ntohs(f->tuple.sport));
+
+	n->vector = VECTOR_UDP;
+	if (from && g->flags & GUARD_REFLECTORS) {
+		n->vector = VECTOR_REFLECTION;
+		if (pressed(&p->reflections, n->now, 1, REFLECTION_RATE) || from == 1)
+			return turn_away(ctx, f, n, WHY_REFLECTION);
+	} else if (query(ctx, f)) {
+		n->vector = VECTOR_QUERY;
+	}
+	return pass(ctx, f, n);
+}
+
+/* judge_service judges what is for a service. */
+static __always_inline int judge_service(struct xdp_md *ctx, struct frame *f, struct finding *n, __u32 generation, __u32 index)
+{
+	struct guard *g = entry(&guards, generation, index);
+	struct pressure *p;
+	__u32 action;
+
+	if (!g)
+		return XDP_PASS;
+	n->service = g->number;
+	action = rules(ctx, f, g, generation);
+	if (action == RULE_DROP + 1) {
+		n->vector = f->tuple.protocol == IPPROTO_UDP ? VECTOR_UDP : f->flags & SYN ? VECTOR_SYN : VECTOR_ACK;
+		return turn_away(ctx, f, n, WHY_RULE);
+	}
+	p = pressure_of(g->number);
+	if (!p)
+		return XDP_PASS;
+	if (f->tuple.protocol == IPPROTO_TCP)
+		return judge_tcp(ctx, f, n, p);
+	return judge_udp(ctx, f, n, p, g);
+}
+
+/* judge_control judges ICMP. Errors are about packets of ours, and few; pings are answered at leisure. */
+static __always_inline int judge_control(struct xdp_md *ctx, struct frame *f, struct finding *n)
+{
+	n->vector = VECTOR_ICMP;
+	if (neighbour(f))
+		return XDP_PASS;
+	if (!trickles_through(echo(f) ? TRICKLE_ECHO : TRICKLE_ERRORS, n->now, TRICKLE_CONTROL))
+		return turn_away(ctx, f, n, WHY_RATE);
+	return pass(ctx, f, n);
+}
+
+static __always_inline int judge_fragment(struct xdp_md *ctx, struct frame *f, struct finding *n, struct shield_configuration *s)
+{
+	n->vector = VECTOR_FRAGMENT;
+	if (s->fragments == FRAGMENTS_DROP)
+		return turn_away(ctx, f, n, WHY_FRAGMENT);
+	if (s->fragments == FRAGMENTS_LIMIT && !trickles_through(TRICKLE_FRAGMENTS, n->now, TRICKLE_PIECES))
+		return turn_away(ctx, f, n, WHY_FRAGMENT);
+	return pass(ctx, f, n);
+}
+
+SEC("xdp.frags")
+int shield(struct xdp_md *ctx)
+{
+	struct finding n = {.service = NO_SERVICE, .vector = VECTOR_OTHER, .weight = 1};
+	struct address_key key = {.prefixlen = 128};
+	struct shield_configuration *s;
+	struct configuration *c;
+	struct frame f = {};
+	struct wanted w = {};
+	__u32 zero = 0, generation;
+	int kind = read_frame(ctx, &f);
+	void *addresses_of;
+
+	s = bpf_map_lookup_elem(&shield_config, &zero);
+	c = bpf_map_lookup_elem(&config, &zero);
+	if (kind == FOREIGN || !s || !c || s->mode == SHIELD_OFF)
+		return XDP_PASS;
+	if (kind == WHOLE && bpf_map_lookup_elem(&tuples, &f.tuple))
+		return XDP_PASS;
+	generation = c->generation & 1;
+	addresses_of = bpf_map_lookup_elem(&addresses, &generation);
+	copy_words(key.address, f.tuple.dst);
+	if (!addresses_of || !bpf_map_lookup_elem(addresses_of, &key))
+		return XDP_PASS;
+	n.mode = s->mode;
+	n.now = bpf_ktime_get_ns();
+	if (kind == BROKEN)
+		return turn_away(ctx, &f, &n, WHY_MALFORMED);
+	if (kind == BOGUS) {
+		n.vector = VECTOR_FLAGS;
+		return turn_away(ctx, &f, &n, WHY_FLAGS);
+	}
+	if (martian(&f) || (s->bogons && !neighbour(&f) && bogon(&f)))
+		return turn_away(ctx, &f, &n, WHY_BOGON);
+	if (kind == STRANGE)
+		return turn_away(ctx, &f, &n, WHY_PROTOCOL);
+	if (kind == ICMP)
+		return judge_control(ctx, &f, &n);
+	if (kind == PIECE_OF)
+		return judge_fragment(ctx, &f, &n, s);
+	if (!find_service(generation, &f.tuple, &w)) {
+		n.vector = f.tuple.protocol == IPPROTO_UDP ? VECTOR_UDP : f.flags & SYN ? VECTOR_SYN : VECTOR_ACK;
+		if (f.tuple.protocol == IPPROTO_TCP && !(f.flags & SYN) && open_socket(ctx, &f))
+			return XDP_PASS; /* of the box itself, whose address may be an edge address */
+		if (!trickles_through(TRICKLE_NO_SERVICE, n.now, TRICKLE_REFUSALS))
+			return turn_away(ctx, &f, &n, WHY_NO_SERVICE);
+		return pass(ctx, &f, &n);
+	}
+	return judge_service(ctx, &f, &n, generation, w.service);
+}
+
+#endif

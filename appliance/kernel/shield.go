@@ -1,0 +1,272 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"breakwater/appliance/plan"
+	"breakwater/appliance/status"
+)
+
+// shieldDir holds the pinned links of the shield, each under the index of its interface. It lies beside the directories of
+// layouts: a program of another layout takes the place of the former in the same link, without a moment between.
+const shieldDir = "shield"
+
+// shield is the XDP program at edge interfaces (bpf/shield.h).
+type shield struct {
+	links map[int]*attachment // by interface index
+	modes map[int]xdpMode
+}
+
+// xdpMode is how the program runs: in the driver, or else by the kernel, which makes its buffer first.
+type xdpMode struct {
+	name  string // native, generic, none
+	why   string // it is not native
+	iface string
+}
+
+const native, generic, none = "native", "generic", "none"
+
+// The numbers of bpf/guard.h.
+const (
+	shieldOff, shieldOn, shieldMonitor = 0, 1, 2
+
+	fragmentsLimit = 0
+
+	guardReflectors = 1
+)
+
+// shieldMode is how the program knows a mode. Plans that older versions of control made have none.
+func shieldMode(m plan.ShieldMode) uint32 {
+	switch m {
+	case plan.ShieldOff:
+		return shieldOff
+	case plan.ShieldMonitor:
+		return shieldMonitor
+	case plan.ShieldOn:
+	}
+	return shieldOn
+}
+
+// raise puts the shield in force as p wants it, after the tables of p are. It stays where it was when something fails: better an
+// older filter than none.
+func (k *Path) raise(p *plan.Plan) error {
+	config := bpfShieldConfiguration{Mode: shieldMode(p.Shield.Mode), Fragments: fragmentsLimit}
+	if err := k.objects.ShieldConfig.Put(uint32(0), config); err != nil {
+		return fmt.Errorf("configure the shield: %w", err)
+	}
+	return k.coverInterfaces(p)
+}
+
+// coverInterfaces brings the shield to the edge interfaces and takes it from others.
+func (k *Path) coverInterfaces(p *plan.Plan) error {
+	wanted := make(map[int]string)
+	if p.Shield.Mode != plan.ShieldOff {
+		for _, name := range p.Steering.Interfaces {
+			if i, err := net.InterfaceByName(name); err == nil && ethernet(i) {
+				wanted[i.Index] = name
+			}
+		}
+	}
+	var failed []error
+	for index, name := range wanted {
+		failed = append(failed, k.cover(index, name))
+	}
+	for index, a := range k.shield.links {
+		if _, stays := wanted[index]; !stays {
+			failed = append(failed, a.detach())
+			delete(k.shield.links, index)
+			delete(k.shield.modes, index)
+		}
+	}
+	return errors.Join(append(failed, k.uncoverOthers(wanted))...)
+}
+
+// cover puts the program at an interface, in the driver if that can, or in place of an older one.
+func (k *Path) cover(index int, name string) error {
+	if a := k.shield.links[index]; a != nil {
+		if covers(a.link, index) {
+			return nil
+		}
+		delete(k.shield.links, index)
+		if err := a.detach(); err != nil {
+			return fmt.Errorf("remove the shield from an interface that is gone: %w", err)
+		}
+	}
+	for _, mode := range []string{native, generic} {
+		pin := k.shieldPin(index, mode)
+		old, err := link.LoadPinnedLink(pin, nil)
+		if err != nil {
+			continue
+		}
+		if covers(old, index) && old.Update(k.objects.Shield) == nil {
+			k.shield.links[index], k.shield.modes[index] = &attachment{old, pin}, xdpMode{mode, whyGeneric[mode], name}
+			return nil
+		}
+		if err := errors.Join(old.Unpin(), old.Close()); err != nil {
+			return fmt.Errorf("remove the shield from an interface that is gone: %w", err)
+		}
+	}
+	return k.coverAnew(index, name)
+}
+
+// shieldPin is where the link at an interface is pinned. Its name tells the mode, which the kernel does not tell of a link.
+func (k *Path) shieldPin(index int, mode string) string {
+	return filepath.Join(k.options.Dir, shieldDir, fmt.Sprintf("%d-%s", index, mode))
+}
+
+// whyGeneric says what is wrong with a mode.
+var whyGeneric = map[string]string{generic: "The driver of this interface cannot do it, so the kernel does, at a higher cost"}
+
+func (k *Path) coverAnew(index int, name string) error {
+	mode := native
+	l, err := link.AttachXDP(link.XDPOptions{Interface: index, Program: k.objects.Shield, Flags: link.XDPDriverMode})
+	if err != nil {
+		k.options.Log.Warn("the shield is not in the driver", "interface", name, "err", err)
+		mode = generic
+		l, err = link.AttachXDP(link.XDPOptions{Interface: index, Program: k.objects.Shield, Flags: link.XDPGenericMode})
+	}
+	if err != nil {
+		k.shield.modes[index] = xdpMode{none, err.Error(), name}
+		return fmt.Errorf("attach the shield to %s: %w", name, err)
+	}
+	pin := k.shieldPin(index, mode)
+	if err := l.Pin(pin); err != nil {
+		return errors.Join(fmt.Errorf("pin the shield at %s: %w", name, err), l.Close())
+	}
+	k.shield.links[index], k.shield.modes[index] = &attachment{l, pin}, xdpMode{mode, whyGeneric[mode], name}
+	return nil
+}
+
+// uncoverOthers removes what the last process left at interfaces that are the edge's no more.
+func (k *Path) uncoverOthers(wanted map[int]string) error {
+	pins, err := filepath.Glob(filepath.Join(k.options.Dir, shieldDir, "*"))
+	if err != nil {
+		return fmt.Errorf("look for the shield at other interfaces: %w", err)
+	}
+	for _, pin := range pins {
+		text, _, _ := strings.Cut(filepath.Base(pin), "-")
+		index, err := strconv.Atoi(text)
+		if _, stays := wanted[index]; err != nil || stays || k.shield.links[index] != nil {
+			continue
+		}
+		old, err := link.LoadPinnedLink(pin, nil)
+		if err == nil {
+			err = errors.Join(old.Unpin(), old.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("remove the shield from another interface: %w", err)
+		}
+	}
+	return nil
+}
+
+// covers tells whether l is at the interface still.
+func covers(l link.Link, index int) bool {
+	info, err := l.Info()
+	if err != nil {
+		return false
+	}
+	xdp := info.XDP()
+	return xdp != nil && int(xdp.Ifindex) == index
+}
+
+func (s *shield) init(dir string) error {
+	s.links, s.modes = make(map[int]*attachment), make(map[int]xdpMode)
+	if err := os.MkdirAll(filepath.Join(dir, shieldDir), 0o700); err != nil {
+		return fmt.Errorf("make the directory of the shield's links: %w", err)
+	}
+	return nil
+}
+
+// buildGuards gives each service what the shield asks of its packets.
+func (t *tables) buildGuards(p *plan.Plan) {
+	for i := range p.Services {
+		t.guards = append(t.guards, bpfGuard{Number: t.services[i].Number, Flags: guardReflectors})
+	}
+}
+
+// vectorNames are those of bpf/guard.h, in its order.
+var vectorNames = [...]status.Vector{
+	status.VectorSYN, status.VectorACK, status.VectorRST, status.VectorFIN, status.VectorFlags, status.VectorUDP, status.VectorReflection,
+	status.VectorQuery, status.VectorFragment, status.VectorICMP, status.VectorOther,
+}
+
+// shieldProtocols are those that drops are counted by, in the order of bpf/guard.h.
+var shieldProtocols = [...]plan.Protocol{plan.TCP, plan.UDP, "icmp", "other"}
+
+const (
+	whyCount  = 64
+	noService = 1<<32 - 1
+)
+
+// shieldStatus adds what the shield has seen and dropped.
+func (k *Path) shieldStatus(into *status.Edge) error {
+	var config bpfShieldConfiguration
+	if err := k.objects.ShieldConfig.Lookup(uint32(0), &config); err != nil {
+		return fmt.Errorf("read the configuration of the shield: %w", err)
+	}
+	into.Shield.Mode = [...]plan.ShieldMode{plan.ShieldOff, plan.ShieldOn, plan.ShieldMonitor}[config.Mode%3]
+	for _, m := range k.shield.modes {
+		into.Shield.Attachments = append(into.Shield.Attachments, status.ShieldAttachment{Interface: m.iface, Mode: m.name, Why: m.why})
+	}
+	for p, protocol := range shieldProtocols {
+		for r := range status.ReasonCount {
+			n, err := sum(k.objects.ShieldDrops, uint32(p*whyCount+int(r))) //nolint:gosec // far fewer
+			if err != nil {
+				return err
+			}
+			addReason(into, protocol, r, n)
+		}
+	}
+	return k.addVectors(into)
+}
+
+func (k *Path) addVectors(into *status.Edge) error {
+	var key bpfVectorKey
+	var cores []bpfVectorCount
+	all := k.objects.Vectors.Iterate()
+	for all.Next(&key, &cores) {
+		if int(key.Vector) >= len(vectorNames) {
+			continue
+		}
+		v := status.VectorCounter{Vector: vectorNames[key.Vector], Armed: k.armed(key)}
+		if key.Service != noService {
+			v.Service = k.names.service(key.Service)
+		}
+		for _, c := range cores {
+			v.Packets += c.Packets
+			v.Bytes += c.Bytes
+			v.Dropped += c.Dropped
+			v.Would += c.Would
+		}
+		into.Shield.Vectors = append(into.Shield.Vectors, v)
+	}
+	if err := all.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) { // entries come and go meanwhile
+		return fmt.Errorf("read what the shield counts: %w", err)
+	}
+	return nil
+}
+
+// armed tells whether a defence against a vector is active.
+func (k *Path) armed(key bpfVectorKey) bool {
+	var p bpfPressure
+	if err := k.objects.Pressures.Lookup(key.Service, &p); err != nil {
+		return false // nothing presses
+	}
+	switch vectorNames[key.Vector] {
+	case status.VectorACK, status.VectorRST, status.VectorFIN:
+		return now() < p.Strays.Until
+	case status.VectorReflection:
+		return now() < p.Reflections.Until
+	}
+	return false
+}
