@@ -47,7 +47,7 @@ func build(doc document, withOrigin bool) (*network, error) {
 			return nil, fmt.Errorf("create network namespace %s: %w", ns.name, err)
 		}
 	}
-	if err := n.connect(doc, withOrigin); err != nil {
+	if err := errors.Join(n.connect(doc, withOrigin), n.takeFrames()); err != nil {
 		n.close()
 		return nil, err
 	}
