@@ -6,6 +6,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // takeFrames gives the clients' end of the cable a program that lets everything pass. A veth takes frames that a program at its
@@ -13,7 +14,7 @@ import (
 func (n *network) takeFrames() error {
 	const xdpPass = 2 // linux/bpf.h
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "pass", Type: ebpf.XDP, License: "Apache-2.0",
+		Name: "pass", Type: ebpf.XDP, Flags: unix.BPF_F_XDP_HAS_FRAGS, License: "Apache-2.0",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpPass), asm.Return()},
 	})
 	if err != nil {
