@@ -101,6 +101,7 @@ func service(s settings.Service, pool int) plan.Service {
 			WriteStall: time.Duration(s.Timeouts.WriteStall),
 			FlowIdle:   time.Duration(s.Timeouts.FlowIdle),
 		},
+		Shield: serviceShield(s.Shield),
 		Limits: plan.ServiceLimits{
 			MaxSessions:      s.Limits.MaxSessions,
 			MaxFlows:         s.Limits.MaxFlows,

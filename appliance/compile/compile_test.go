@@ -74,7 +74,7 @@ func describe(p plan.Plan) string {
 	for _, s := range p.Services {
 		fmt.Fprintf(&b, "service %s -> %s, path %s\n", s.Name, p.Pools[s.Pool].Name, s.Path)
 		fmt.Fprintf(&b, "  tcp %s, udp %s, tlvs %+v, transparent %t, upstreams %v\n", s.TCPHeader, s.UDPHeader, s.TLVs, s.Transparent, s.Upstreams)
-		fmt.Fprintf(&b, "  timeouts %+v\n  limits %+v\n", s.Timeouts, s.Limits)
+		fmt.Fprintf(&b, "  timeouts %+v\n  limits %+v\n  shield %+v\n", s.Timeouts, s.Limits, s.Shield)
 	}
 	for _, pool := range p.Pools {
 		fmt.Fprintf(&b, "pool %s, %s\n  health %+v\n", pool.Name, pool.Choice, pool.Health)

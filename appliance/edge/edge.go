@@ -271,7 +271,7 @@ func (e *Edge) Status() status.Edge {
 	e.mu.Lock()
 	s := status.Edge{
 		Version: e.options.Version, Started: e.started, Plan: e.print, Steering: e.kernel,
-		Shield: status.Shield{Mode: plan.ShieldOff, Attachments: []status.ShieldAttachment{}, Vectors: []status.VectorCounter{}},
+		Shield: status.Shield{Mode: plan.ShieldOff},
 	}
 	if e.current != nil {
 		s.Revision = e.current.Revision

@@ -231,7 +231,7 @@ type bpfShieldConfiguration struct {
 	Mode      uint32
 	Fragments uint32
 	Bogons    uint32
-	Zero      uint32
+	Rules     uint32
 }
 
 type bpfText struct {

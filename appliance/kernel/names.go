@@ -24,13 +24,15 @@ const (
 	kindService kind = iota
 	kindOrigin       // pool, name and address of an origin; or pool and name, for what its addresses have together
 	kindPool
+	kindRule // service and name of a packet rule
 	kinds
 )
 
-// maxNumber is below the entries of the arrays that numbers lead into; maxPools of that of the pools' turns.
+// maxNumber is below the entries of the arrays that numbers lead into; maxPools of that of the pools' turns, maxRuleNumbers of the hits of packet rules.
 const (
-	maxNumber = 131072
-	maxPools  = 4096
+	maxNumber      = 131072
+	maxPools       = 4096
+	maxRuleNumbers = 4096
 )
 
 // key is a name with its kind, as the map has it.
@@ -71,8 +73,11 @@ func (n *names) of(k kind, parts ...string) (uint32, error) {
 	}
 	number := n.next[k]
 	limit := uint32(maxNumber)
-	if k == kindPool {
+	switch k {
+	case kindPool:
 		limit = maxPools
+	case kindRule:
+		limit = maxRuleNumbers
 	}
 	if number >= limit {
 		return 0, errManyNames

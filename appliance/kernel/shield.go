@@ -11,6 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
@@ -39,9 +40,13 @@ const native, generic, none = "native", "generic", "none"
 const (
 	shieldOff, shieldOn, shieldMonitor = 0, 1, 2
 
-	fragmentsLimit = 0
+	fragmentsLimit, fragmentsPass, fragmentsDrop = 0, 1, 2
 
 	guardReflectors = 1
+
+	ruleDrop, rulePass, ruleCount = 0, 1, 2
+
+	maxRules, ruleBytes = 16, 16
 )
 
 // shieldMode is how the program knows a mode. Plans that older versions of control made have none.
@@ -56,10 +61,27 @@ func shieldMode(m plan.ShieldMode) uint32 {
 	return shieldOn
 }
 
+func fragments(f plan.Fragments) uint32 {
+	switch f {
+	case plan.FragmentsPass:
+		return fragmentsPass
+	case plan.FragmentsDrop:
+		return fragmentsDrop
+	case plan.FragmentsLimit:
+	}
+	return fragmentsLimit
+}
+
 // raise puts the shield in force as p wants it, after the tables of p are. It stays where it was when something fails: better an
 // older filter than none.
 func (k *Path) raise(p *plan.Plan) error {
-	config := bpfShieldConfiguration{Mode: shieldMode(p.Shield.Mode), Fragments: fragmentsLimit}
+	config := bpfShieldConfiguration{Mode: shieldMode(p.Shield.Mode), Fragments: fragments(p.Shield.Fragments)}
+	if p.Shield.Bogons {
+		config.Bogons = 1
+	}
+	if len(k.tables.rules) > 0 {
+		config.Rules = 1
+	}
 	if err := k.objects.ShieldConfig.Put(uint32(0), config); err != nil {
 		return fmt.Errorf("configure the shield: %w", err)
 	}
@@ -188,10 +210,48 @@ func (s *shield) init(dir string) error {
 }
 
 // buildGuards gives each service what the shield asks of its packets.
-func (t *tables) buildGuards(p *plan.Plan) {
+func (k *Path) buildGuards(p *plan.Plan, t *tables) error {
 	for i := range p.Services {
-		t.guards = append(t.guards, bpfGuard{Number: t.services[i].Number, Flags: guardReflectors})
+		s := &p.Services[i]
+		g := bpfGuard{Number: t.services[i].Number, FirstRule: uint32(len(t.rules))} //nolint:gosec // far fewer
+		if s.Shield.Reflectors {
+			g.Flags |= guardReflectors
+		}
+		for _, r := range s.Shield.PacketRules[:min(len(s.Shield.PacketRules), maxRules)] {
+			number, err := k.names.of(kindRule, s.Name, r.Name)
+			if err != nil {
+				return err
+			}
+			t.rules = append(t.rules, ruleEntry(&r, number))
+			g.Rules++
+		}
+		t.guards = append(t.guards, g)
 	}
+	return nil
+}
+
+func ruleEntry(r *plan.PacketRule, number uint32) bpfPacketRule {
+	e := bpfPacketRule{
+		Number: number, Shortest: uint16(r.MinLength), Longest: uint16(r.MaxLength), //nolint:gosec // Validate bounds them
+		FirstPort: r.FirstPort, LastPort: r.LastPort, LowestTtl: uint8(r.MinTTL), HighestTtl: uint8(r.MaxTTL), //nolint:gosec // bounded, too
+		Length: uint8(min(len(r.Bytes), ruleBytes)), //nolint:gosec // bounded
+	}
+	copy(e.Bytes[:], r.Bytes)
+	copy(e.Mask[:], r.Mask)
+	switch r.Protocol {
+	case plan.TCP:
+		e.Protocol = unix.IPPROTO_TCP
+	case plan.UDP:
+		e.Protocol = unix.IPPROTO_UDP
+	}
+	switch r.Action {
+	case plan.RulePass:
+		e.Action = rulePass
+	case plan.RuleCount:
+		e.Action = ruleCount
+	case plan.RuleDrop:
+	}
+	return e
 }
 
 // vectorNames are those of bpf/guard.h, in its order.
@@ -227,7 +287,26 @@ func (k *Path) shieldStatus(into *status.Edge) error {
 			addReason(into, protocol, r, n)
 		}
 	}
-	return k.addVectors(into)
+	return errors.Join(k.addVectors(into), k.addRules(into))
+}
+
+// addRules adds what the packet rules of the plan have matched.
+func (k *Path) addRules(into *status.Edge) error {
+	if k.plan == nil {
+		return nil
+	}
+	for i := range k.plan.Services {
+		s := &k.plan.Services[i]
+		for j := range s.Shield.PacketRules {
+			n, err := sum(k.objects.RuleHits, k.tables.rules[int(k.tables.guards[i].FirstRule)+j].Number)
+			if err != nil {
+				return err
+			}
+			r := &s.Shield.PacketRules[j]
+			into.Shield.Rules = append(into.Shield.Rules, status.RuleCounter{Service: s.Name, Rule: r.Name, Action: r.Action, Packets: n})
+		}
+	}
+	return nil
 }
 
 func (k *Path) addVectors(into *status.Edge) error {

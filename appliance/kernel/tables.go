@@ -71,8 +71,7 @@ func (k *Path) build(p *plan.Plan) (tables, error) {
 		t.timeouts[number] = s.Timeouts
 		t.services = append(t.services, serviceEntry(s, number))
 	}
-	t.buildGuards(p)
-	return t, k.buildPools(p, &t)
+	return t, errors.Join(k.buildGuards(p, &t), k.buildPools(p, &t))
 }
 
 // carries tells which protocols of a service need no look at bytes.

@@ -69,6 +69,7 @@ type Service struct {
 
 	Timeouts Timeouts      `json:"timeouts"`
 	Limits   ServiceLimits `json:"limits"`
+	Shield   ServiceShield `json:"shield"`
 }
 
 // Path is the engine that carries a service. Both give the origin the same bytes. Auto takes the kernel path whenever

@@ -216,7 +216,7 @@ func TestReadProblems(t *testing.T) {
 				`services[0].ports[1]: "5-1" ends before it begins; write it as "1-5"`,
 				`services[0].timeouts.idle: "x" is not a duration; write it like "30s", "5m" or "2h"`,
 				"services[0].limits: must be an object in braces, not a list",
-				"services[0].x: is not a known field; the fields here are name, protocols, addresses, ports, pool, path, tcpHeader, udpHeader, headerTlvs, transparent, upstreams, timeouts, limits",
+				"services[0].x: is not a known field; the fields here are name, protocols, addresses, ports, pool, path, tcpHeader, udpHeader, headerTlvs, transparent, upstreams, timeouts, limits, shield",
 				`services[0].protocols[1]: "icmp" is not known here; write one of tcp, udp`,
 				`services[0].pool: there is no pool "gmes"; write the name of one of the pools, or add it`,
 			}},

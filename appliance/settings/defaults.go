@@ -84,6 +84,7 @@ func (s Service) withDefaults(edge []Prefix) Service {
 	}
 	// Three bytes for one is what QUIC allows towards an address that has proven nothing (RFC 9000 section 8.1).
 	s.Limits.MaxAmplification = cmp.Or(s.Limits.MaxAmplification, 3)
+	s.Shield = s.Shield.withDefaults()
 	return s
 }
 

@@ -43,6 +43,7 @@ func (s Settings) normal() Settings {
 		service.Ports = shown(service.Ports)
 		service.HeaderTLVs = optional(service.HeaderTLVs)
 		service.Upstreams = optional(service.Upstreams)
+		service.Shield.PacketRules = optional(service.Shield.PacketRules)
 	}
 	return s
 }

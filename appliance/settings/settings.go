@@ -144,6 +144,7 @@ type Service struct {
 	Upstreams   []Prefix      `json:"upstreams,omitempty"`   // load balancers in front that send a PROXY header; all others are refused
 	Timeouts    Timeouts      `json:"timeouts,omitzero"`
 	Limits      ServiceLimits `json:"limits,omitzero"`
+	Shield      ServiceShield `json:"shield,omitzero"`
 }
 
 // Timeouts end what does not go on. Zero: the default.

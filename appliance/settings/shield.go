@@ -1,17 +1,132 @@
 package settings
 
-import "cmp"
+import (
+	"cmp"
+	"encoding/hex"
+	"slices"
+	"strings"
+)
 
 // Shield is the front filter: what is dropped before the kernel spends anything on it.
 type Shield struct {
-	Mode string `json:"mode,omitempty"` // on (default), monitor (counts what it would drop, and lets it pass), off
+	Mode      string `json:"mode,omitempty"`      // on (default), monitor (counts what it would drop, and lets it pass), off
+	Fragments string `json:"fragments,omitempty"` // parts of IP packets: limit (default, 5000 a second and core), pass, drop
+	Bogons    bool   `json:"bogons,omitempty"`    // drop private and reserved source addresses too; not where clients come from a local network
 }
+
+// ServiceShield is what the filter asks of the packets of one service.
+type ServiceShield struct {
+	Reflectors  string       `json:"reflectors,omitempty"`  // datagrams from ports of servers that are made to answer to others: drop (default), pass
+	PacketRules []PacketRule `json:"packetRules,omitempty"` // in order: the first that drops or passes a packet decides
+}
+
+// PacketRule matches the packets that are all it says. It looks at each by itself, also within sessions and flows.
+type PacketRule struct {
+	Name        string `json:"name"`
+	Protocol    string `json:"protocol,omitempty"`   // tcp, udp; default: both
+	MinLength   int    `json:"minLength,omitempty"`  // bytes of payload
+	MaxLength   int    `json:"maxLength,omitempty"`  // default: no limit
+	SourcePorts Ports  `json:"sourcePorts,omitzero"` // default: any
+	MinTTL      int    `json:"minTtl,omitempty"`     // time to live, or hop limit
+	MaxTTL      int    `json:"maxTtl,omitempty"`     // default 255
+	Payload     string `json:"payload,omitempty"`    // what it begins with, at most 16 bytes in hex; ?? is any byte: "ffffffff 54 ??"
+	Action      string `json:"action,omitempty"`     // drop (default), pass (without further checks), count
+}
+
+// The bounds of packet rules; those of package kernel are the same.
+const (
+	maxRules       = 16
+	maxRulePayload = 16
+	maxAllRules    = 2048
+	maxPayload     = 65535
+)
 
 func (s Shield) withDefaults() Shield {
 	s.Mode = cmp.Or(s.Mode, "on")
+	s.Fragments = cmp.Or(s.Fragments, "limit")
+	return s
+}
+
+func (s ServiceShield) withDefaults() ServiceShield {
+	s.Reflectors = cmp.Or(s.Reflectors, "drop")
+	s.PacketRules = slices.Clone(s.PacketRules)
+	for i := range s.PacketRules {
+		r := &s.PacketRules[i]
+		r.MaxLength = cmp.Or(r.MaxLength, maxPayload)
+		r.MaxTTL = cmp.Or(r.MaxTTL, 255)
+		r.Action = cmp.Or(r.Action, "drop")
+	}
 	return s
 }
 
 func (v *validator) shield(at path, s Shield) {
 	v.oneOf(at.field("mode"), s.Mode, "on", "monitor", "off")
+	v.oneOf(at.field("fragments"), s.Fragments, "limit", "pass", "drop")
+	rules := 0
+	for _, s := range v.s.Services {
+		rules += len(s.Shield.PacketRules)
+	}
+	v.atMost("services", rules, maxAllRules, "packet rules in all")
+}
+
+func (v *validator) serviceShield(at path, s ServiceShield) {
+	v.oneOf(at.field("reflectors"), s.Reflectors, "drop", "pass")
+	at = at.field("packetRules")
+	seen := map[string]path{}
+	for i, r := range cut(v, at, s.PacketRules, maxRules, "packet rules") {
+		v.packetRule(at.index(i), r)
+		v.unique(at.index(i).field("name"), r.Name, seen)
+	}
+}
+
+func (v *validator) packetRule(at path, r PacketRule) {
+	if wrong := nameProblem(r.Name, maxName); wrong != "" {
+		v.add(at.field("name"), "%s", wrong)
+	}
+	if r.Protocol != "" {
+		v.oneOf(at.field("protocol"), r.Protocol, "tcp", "udp")
+	}
+	v.oneOf(at.field("action"), r.Action, "drop", "pass", "count")
+	v.between(at.field("minLength"), r.MinLength, 0, maxPayload, "")
+	v.between(at.field("maxLength"), r.MaxLength, 0, maxPayload, "; left out there is no limit")
+	v.between(at.field("minTtl"), r.MinTTL, 0, 255, "")
+	v.between(at.field("maxTtl"), r.MaxTTL, 1, 255, "")
+	if r.MinLength > r.MaxLength {
+		v.add(at.field("minLength"), "is more than maxLength, so no packet is like that")
+	}
+	if r.MinTTL > r.MaxTTL {
+		v.add(at.field("minTtl"), "is more than maxTtl, so no packet is like that")
+	}
+	if _, _, wrong := r.Bytes(); wrong != "" {
+		v.add(at.field("payload"), "%s", wrong)
+	}
+	if r.Action == "drop" && r.everything() {
+		v.add(at, "matches every packet, so no client could reach the service; say what it is about, or take the service away")
+	}
+}
+
+// everything tells whether the rule leaves nothing out.
+func (r PacketRule) everything() bool {
+	return r.Protocol == "" && r.MinLength == 0 && r.MaxLength == maxPayload && (r.SourcePorts == Ports{} || r.SourcePorts == Ports{1, 65535}) &&
+		r.MinTTL <= 1 && r.MaxTTL == 255 && strings.Trim(r.Payload, "? ") == ""
+}
+
+// Bytes are what the payload begins with, and which of them count: 0xff, or 0 for any byte. wrong is a sentence.
+func (r PacketRule) Bytes() (bytes, mask []byte, wrong string) {
+	text := strings.ReplaceAll(r.Payload, " ", "")
+	if len(text)%2 != 0 || len(text) > 2*maxRulePayload {
+		return nil, nil, quote(r.Payload) + " is not 1 to 16 bytes in hex; write it like \"ffffffff 54 ??\", two digits a byte, ?? for any"
+	}
+	for pair := range slices.Chunk([]byte(text), 2) {
+		if string(pair) == "??" {
+			bytes, mask = append(bytes, 0), append(mask, 0)
+			continue
+		}
+		b, err := hex.DecodeString(string(pair))
+		if err != nil {
+			return nil, nil, quote(r.Payload) + " has " + quote(string(pair)) + ", which is no byte in hex; write it like \"ffffffff 54 ??\""
+		}
+		bytes, mask = append(bytes, b[0]), append(mask, 0xff)
+	}
+	return bytes, mask, ""
 }

@@ -41,6 +41,7 @@ func (v *validator) service(at path, s Service, pools map[string]int) {
 	v.upstreams(at.field("upstreams"), s)
 	v.timeouts(at.field("timeouts"), s.Timeouts)
 	v.serviceLimits(at.field("limits"), s.Limits)
+	v.serviceShield(at.field("shield"), s.Shield)
 }
 
 // serviceAddresses takes no notice of the addresses that are the edge's by default: those are judged there.

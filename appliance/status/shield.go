@@ -7,6 +7,15 @@ type Shield struct {
 	Mode        plan.ShieldMode    `json:"mode"` // as in force
 	Attachments []ShieldAttachment `json:"attachments"`
 	Vectors     []VectorCounter    `json:"vectors"` // those that are not zero
+	Rules       []RuleCounter      `json:"rules"`   // the packet rules of the plan
+}
+
+// RuleCounter counts the packets that a packet rule has matched, since the filter was loaded.
+type RuleCounter struct {
+	Service string          `json:"service"`
+	Rule    string          `json:"rule"`
+	Action  plan.RuleAction `json:"action"`
+	Packets uint64          `json:"packets"`
 }
 
 // ShieldAttachment is the filter at one edge interface.

@@ -31,6 +31,7 @@ func full() status.Edge {
 		Shield: status.Shield{
 			Mode: plan.ShieldOn, Attachments: []status.ShieldAttachment{{Interface: "wan0", Mode: "native"}},
 			Vectors: []status.VectorCounter{{Service: "everything", Vector: status.VectorSYN, Packets: 5, Bytes: 300, Dropped: 2, Armed: true}},
+			Rules:   []status.RuleCounter{{Service: "everything", Rule: "short", Action: plan.RuleDrop, Packets: 3}},
 		},
 	}
 }

@@ -47,7 +47,7 @@ struct shield_configuration {
 	__u32 mode;
 	__u32 fragments;
 	__u32 bogons; /* not 0: drop sources that nobody on the internet has */
-	__u32 zero;
+	__u32 rules;  /* not 0: some service has packet rules */
 };
 
 enum {

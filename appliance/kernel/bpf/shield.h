@@ -253,6 +253,16 @@ static __always_inline bool open_socket(struct xdp_md *ctx, struct frame *f)
 	return state != BPF_TCP_LISTEN;
 }
 
+/* named tells the vector of a packet with ports, as far as it says by itself. */
+static __always_inline __u32 named(struct frame *f)
+{
+	if (f->tuple.protocol == IPPROTO_UDP)
+		return VECTOR_UDP;
+	if ((f->flags & (SYN | ACK)) == SYN)
+		return VECTOR_SYN;
+	return f->flags & RST ? VECTOR_RST : f->flags & FIN ? VECTOR_FIN : VECTOR_ACK;
+}
+
 /* What a packet rule is compared with. */
 struct match {
 	struct frame *f;
@@ -319,11 +329,8 @@ static __always_inline int judge_tcp(struct xdp_md *ctx, struct frame *f, struct
 {
 	bool armed = n->now < p->strays.until;
 
-	if ((f->flags & (SYN | ACK)) == SYN) {
-		n->vector = VECTOR_SYN;
+	if (n->vector == VECTOR_SYN)
 		return pass(ctx, f, n);
-	}
-	n->vector = f->flags & RST ? VECTOR_RST : f->flags & FIN ? VECTOR_FIN : VECTOR_ACK;
 	if (!armed && bpf_get_prandom_u32() % STRAY_SAMPLE)
 		return XDP_PASS; /* perhaps of a session of the user path, perhaps not: one in so many tells */
 	if (open_socket(ctx, f))
@@ -339,7 +346,6 @@ static __always_inline int judge_udp(struct xdp_md *ctx, struct frame *f, struct
 {
 	int from = reflector(bpf_ntohs(f->tuple.sport));
 
-	n->vector = VECTOR_UDP;
 	if (from && g->flags & GUARD_REFLECTORS) {
 		n->vector = VECTOR_REFLECTION;
 		if (pressed(&p->reflections, n->now, 1, REFLECTION_RATE) || from == 1)
@@ -360,17 +366,35 @@ static __always_inline int judge_service(struct xdp_md *ctx, struct frame *f, st
 	if (!g)
 		return XDP_PASS;
 	n->service = g->number;
+	n->vector = named(f);
 	action = rules(ctx, f, g, generation);
-	if (action == RULE_DROP + 1) {
-		n->vector = f->tuple.protocol == IPPROTO_UDP ? VECTOR_UDP : f->flags & SYN ? VECTOR_SYN : VECTOR_ACK;
+	if (action == RULE_DROP + 1)
 		return turn_away(ctx, f, n, WHY_RULE);
-	}
+	if (action == RULE_PASS + 1)
+		return pass(ctx, f, n);
 	p = pressure_of(g->number);
 	if (!p)
 		return XDP_PASS;
 	if (f->tuple.protocol == IPPROTO_TCP)
 		return judge_tcp(ctx, f, n, p);
 	return judge_udp(ctx, f, n, p, g);
+}
+
+/* judge_session judges what belongs to a session or flow: only packet rules are for it. */
+static __always_inline int judge_session(struct xdp_md *ctx, struct frame *f, __u32 mode, __u32 generation)
+{
+	struct finding n = {.vector = named(f), .mode = mode, .weight = 1};
+	struct wanted w = {};
+	struct guard *g;
+
+	if (!find_service(generation, &f->tuple, &w)) /* what comes from an origin */
+		return XDP_PASS;
+	g = entry(&guards, generation, w.service);
+	if (!g || rules(ctx, f, g, generation) != RULE_DROP + 1)
+		return XDP_PASS;
+	n.now = bpf_ktime_get_ns();
+	n.service = g->number;
+	return turn_away(ctx, f, &n, WHY_RULE);
 }
 
 /* judge_control judges ICMP. Errors are about packets of ours, and few; pings are answered at leisure. */
@@ -411,9 +435,9 @@ int shield(struct xdp_md *ctx)
 	c = bpf_map_lookup_elem(&config, &zero);
 	if (kind == FOREIGN || !s || !c || s->mode == SHIELD_OFF)
 		return XDP_PASS;
-	if (kind == WHOLE && bpf_map_lookup_elem(&tuples, &f.tuple))
-		return XDP_PASS;
 	generation = c->generation & 1;
+	if (kind == WHOLE && bpf_map_lookup_elem(&tuples, &f.tuple))
+		return s->rules ? judge_session(ctx, &f, s->mode, generation) : XDP_PASS;
 	addresses_of = bpf_map_lookup_elem(&addresses, &generation);
 	copy_words(key.address, f.tuple.dst);
 	if (!addresses_of || !bpf_map_lookup_elem(addresses_of, &key))
@@ -435,7 +459,7 @@ int shield(struct xdp_md *ctx)
 	if (kind == PIECE_OF)
 		return judge_fragment(ctx, &f, &n, s);
 	if (!find_service(generation, &f.tuple, &w)) {
-		n.vector = f.tuple.protocol == IPPROTO_UDP ? VECTOR_UDP : f.flags & SYN ? VECTOR_SYN : VECTOR_ACK;
+		n.vector = named(&f);
 		if (f.tuple.protocol == IPPROTO_TCP && !(f.flags & SYN) && open_socket(ctx, &f))
 			return XDP_PASS; /* of the box itself, whose address may be an edge address */
 		if (!trickles_through(TRICKLE_NO_SERVICE, n.now, TRICKLE_REFUSALS))
