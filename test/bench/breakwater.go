@@ -17,9 +17,10 @@ import (
 	"breakwater/appliance/plan"
 )
 
-// engine is one of the two that breakwater has, in a box of its own.
+// engine is one of the two that breakwater has, in a box of its own, with or without the shield in front.
 type engine struct {
 	path      plan.Path
+	shield    plan.ShieldMode
 	namespace string
 	edge      netip.Addr // what clients dial; the box does not own it
 	origin    netip.Addr
@@ -27,8 +28,9 @@ type engine struct {
 }
 
 var (
-	userEngine   = engine{plan.PathUser, edgeNS, edgeAddress, edgeOrigin, ""}
-	kernelEngine = engine{plan.PathKernel, kernelNS, kernelAddress, kernelOrigin, "/sys/fs/bpf/breakwater-bench"}
+	userEngine   = engine{plan.PathUser, plan.ShieldOff, edgeNS, edgeAddress, edgeOrigin, ""}
+	kernelEngine = engine{plan.PathKernel, plan.ShieldOff, kernelNS, kernelAddress, kernelOrigin, "/sys/fs/bpf/breakwater-bench"}
+	shieldEngine = engine{plan.PathKernel, plan.ShieldOn, shieldNS, shieldAddress, shieldOrigin, "/sys/fs/bpf/breakwater-bench-shield"}
 )
 
 // breakwaterEdge starts the real edge process and gives it a plan over its socket.
@@ -68,6 +70,7 @@ func (e engine) plan(t *target) plan.Plan {
 	return plan.Plan{
 		Revision: 1,
 		Steering: plan.Steering{Interfaces: []string{wanName}, Addresses: []netip.Prefix{edge}},
+		Shield:   plan.Shield{Mode: e.shield},
 		Routes:   []plan.Route{every(plan.TCP), every(plan.UDP)},
 		Services: []plan.Service{{
 			Name:      "bench",

@@ -21,6 +21,7 @@ import (
 //	bwb-client --- bwb-box  --- bwb-origin
 //	bwb-client --- bwb-edge --- bwb-origin
 //	bwb-client -- bwb-kernel -- bwb-origin
+//	bwb-client -- bwb-shield -- bwb-origin
 //	bwb-client ---------------- bwb-origin
 const (
 	clientNS = "bwb-client"
@@ -28,13 +29,14 @@ const (
 	boxNS    = "bwb-box"    // haproxy, nginx and plain routing
 	edgeNS   = "bwb-edge"   // breakwater, user path
 	kernelNS = "bwb-kernel" // breakwater, kernel path
+	shieldNS = "bwb-shield" // breakwater, kernel path behind the shield
 
 	// Interface names inside a box.
 	wanName = "wan"
 	lanName = "lan"
 )
 
-var namespaces = []string{clientNS, boxNS, edgeNS, kernelNS, originNS}
+var namespaces = []string{clientNS, boxNS, edgeNS, kernelNS, shieldNS, originNS}
 
 // link is one veth pair: a /24 of 198.18.0.0/15 with .1 on the left end and .2 on the right one.
 type link struct {
@@ -51,6 +53,8 @@ var links = []link{
 	{5, clientNS, originNS, "direct", "direct"},
 	{6, clientNS, kernelNS, "kernel", wanName},
 	{7, kernelNS, originNS, lanName, "kernel"},
+	{8, clientNS, shieldNS, "shield", wanName},
+	{9, shieldNS, originNS, lanName, "shield"},
 }
 
 func addressIn(subnet, host byte) netip.Addr { return netip.AddrFrom4([4]byte{198, 18, subnet, host}) }
@@ -63,6 +67,8 @@ var (
 	directAddress = addressIn(5, 2)
 	kernelAddress = addressIn(6, 10)
 	kernelOrigin  = addressIn(7, 2)
+	shieldAddress = addressIn(8, 10)
+	shieldOrigin  = addressIn(9, 2)
 )
 
 // routes are those between subnets that are not on one link.
@@ -76,6 +82,8 @@ var routes = []struct {
 	{originNS, addressIn(4, 1).String(), 3},
 	{clientNS, addressIn(6, 2).String(), 7},
 	{originNS, addressIn(7, 1).String(), 6},
+	{clientNS, addressIn(8, 2).String(), 9},
+	{originNS, addressIn(9, 1).String(), 8},
 }
 
 // networkSettings hold in every namespace. Each connection test leaves thousands of sockets in TIME_WAIT: with

@@ -16,6 +16,7 @@ const (
 	targetNginx   = "nginx"
 	targetUser    = "breakwater user"
 	targetKernel  = "breakwater kernel"
+	targetShield  = "breakwater shield" // the kernel path behind it
 )
 
 // target is one way from the client to the origin.
@@ -72,6 +73,7 @@ func makers(core int, breakwater string) []target {
 		{name: targetNginx, dial: box(8004), originPort: 7004, header: HeaderV1, udp: true, start: nginx(core)},
 		{name: targetUser, dial: netip.AddrPortFrom(edgeAddress, 8005), originPort: 7005, header: HeaderV2, udp: true, start: breakwaterEdge(core, breakwater, userEngine)},
 		{name: targetKernel, dial: netip.AddrPortFrom(kernelAddress, 8006), originPort: 7006, header: HeaderV2, udp: true, start: breakwaterEdge(core, breakwater, kernelEngine)},
+		{name: targetShield, dial: netip.AddrPortFrom(shieldAddress, 8007), originPort: 7007, header: HeaderV2, udp: true, start: breakwaterEdge(core, breakwater, shieldEngine)},
 	}
 }
 
