@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"breakwater/appliance/crash"
+	"breakwater/appliance/edge/samples"
 	"breakwater/appliance/health"
 	"breakwater/appliance/kernel"
 	"breakwater/appliance/logs"
@@ -65,6 +66,7 @@ type Edge struct {
 	path       *kernel.Path // nil: this kernel cannot, and a condition says why
 	steering   *steering.Steering
 	bans       bans
+	samples    samples.Store
 	routers    routers
 	crashes    *crash.Ledger // nil: none is kept
 	unrestored string        // why the last plan was not put in force again, as it was logged

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"breakwater/appliance/edge/samples"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/plan"
 )
@@ -57,6 +58,7 @@ func (e *Edge) routes(ctx context.Context) http.Handler {
 	mux.HandleFunc("DELETE /sessions/{id}", e.killSession)
 	mux.HandleFunc("POST /try", e.postTry)
 	mux.HandleFunc("GET /log", e.getLog)
+	mux.HandleFunc("GET /shield/samples", e.getSamples)
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { e.streamEvents(ctx, w, r) })
 	return mux
 }
@@ -96,6 +98,16 @@ func (e *Edge) getLog(w http.ResponseWriter, _ *http.Request) {
 		records = e.options.Records()
 	}
 	answer(w, records)
+}
+
+// getSamples tells the last packets that the shield picked out; see samples.Parse for the query.
+func (e *Edge) getSamples(w http.ResponseWriter, r *http.Request) {
+	query, err := samples.Parse(r.URL.Query())
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "The packets cannot be listed like this", err)
+		return
+	}
+	answer(w, e.samples.List(query))
 }
 
 func (e *Edge) putPlan(w http.ResponseWriter, r *http.Request) {

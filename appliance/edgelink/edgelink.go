@@ -167,6 +167,14 @@ func (l *Link) Log(ctx context.Context) (list []logs.Record, err error) {
 	return list, l.call(ctx, http.MethodGet, "/log", nil, &list)
 }
 
+// Samples are the packets that the shield picked out after the one with number since, the oldest first, as far as edge
+// still has them. A number that edge has not reached yet is of the time before its restart: then all are told.
+func (l *Link) Samples(ctx context.Context, since uint64) (list []status.Sample, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	defer cancel()
+	return list, l.call(ctx, http.MethodGet, "/shield/samples?since="+strconv.FormatUint(since, 10), nil, &list)
+}
+
 // Kill ends a session or flow.
 func (l *Link) Kill(ctx context.Context, id status.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, askWait)

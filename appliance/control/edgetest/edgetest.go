@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"breakwater/appliance/edge/samples"
 	"breakwater/appliance/edge/window"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/plan"
@@ -40,6 +41,7 @@ type Edge struct {
 	bans     []plan.Ban
 	trial    func(plan.Try) (status.Trial, error)
 	records  []logs.Record
+	samples  *samples.Store
 	readers  map[chan status.Event]bool
 }
 
@@ -61,7 +63,7 @@ func Start(t testing.TB) *Edge {
 func (e *Edge) Restart() {
 	e.t.Helper()
 	e.mu.Lock()
-	e.current, e.bans = nil, nil
+	e.current, e.bans, e.samples = nil, nil, &samples.Store{}
 	e.mu.Unlock()
 	l, err := net.Listen("unix", e.Socket)
 	if err != nil {
@@ -75,6 +77,7 @@ func (e *Edge) Restart() {
 	mux.HandleFunc("PUT /bans", e.putBans)
 	mux.HandleFunc("POST /try", e.postTry)
 	mux.HandleFunc("GET /log", e.getLog)
+	mux.HandleFunc("GET /shield/samples", e.getSamples)
 	mux.HandleFunc("GET /events", e.getEvents)
 	e.server = &http.Server{Handler: mux, ReadHeaderTimeout: time.Second}
 	go func(s *http.Server) { _ = s.Serve(l) }(e.server) // ends with Stop
@@ -109,6 +112,15 @@ func (e *Edge) Log(records ...logs.Record) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.records = records
+}
+
+// Sample lets the shield have picked out these packets.
+func (e *Edge) Sample(packets ...status.Sample) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range packets {
+		e.samples.Add(p)
+	}
 }
 
 // Bans are those in force.
@@ -241,6 +253,18 @@ func (e *Edge) getLog(w http.ResponseWriter, _ *http.Request) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	answer(w, append([]logs.Record{}, e.records...))
+}
+
+func (e *Edge) getSamples(w http.ResponseWriter, r *http.Request) {
+	query, err := samples.Parse(r.URL.Query())
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "The packets cannot be listed like this", err)
+		return
+	}
+	e.mu.Lock()
+	list := e.samples.List(query)
+	e.mu.Unlock()
+	answer(w, list)
 }
 
 func (e *Edge) deleteSession(w http.ResponseWriter, r *http.Request) {
