@@ -18,7 +18,7 @@ func (e *Edge) openPath() {
 	}
 	path, err := kernel.Open(kernel.Options{
 		Dir: e.options.Pins, Pools: e.pools, Log: e.options.Log, Conditions: &e.conditions, Wanted: e.engine.EventsWanted, Publish: e.engine.Publish,
-		Count: e.engine.CountOther,
+		Count: e.engine.CountOther, Sample: e.samples.Add,
 		Route: func(to netip.Addr) (kernel.Route, error) {
 			way, err := steering.RouteTo(to)
 			return kernel.Route(way), err

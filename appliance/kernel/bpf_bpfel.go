@@ -164,6 +164,8 @@ type bpfSample struct {
 	Reason  uint32
 	Length  uint32
 	Size    uint32
+	Would   uint32
+	Zero    uint32
 	Bytes   [128]uint8
 }
 

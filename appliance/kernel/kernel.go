@@ -53,6 +53,8 @@ type Options struct {
 	Publish func(status.EventType, status.Session, status.Reason)
 	// Count tells the user path that the kernel path carries n more sessions or flows of a service.
 	Count func(service string, protocol plan.Protocol, n int64)
+	// Sample takes the packets that the shield picks out.
+	Sample func(status.Sample)
 }
 
 // Route is the way to an address.
@@ -66,6 +68,7 @@ type Path struct {
 	options Options
 	objects *objects
 	events  *ringbuf.Reader
+	samples *ringbuf.Reader
 
 	mu     sync.Mutex // guards what follows
 	plan   *plan.Plan // nil: none yet
@@ -78,7 +81,7 @@ type Path struct {
 	banned map[netip.Prefix]bool
 
 	exhaustions [3]exhaustion  // as exhausted
-	sample      ringbuf.Record // of the event that is read
+	sample      ringbuf.Record // of the event or packet that is read
 }
 
 const (
@@ -105,6 +108,10 @@ func Open(o Options) (*Path, error) {
 	if k.events, err = ringbuf.NewReader(objects.Events); err != nil {
 		return nil, errors.Join(fmt.Errorf("read the events of the kernel path: %w", err), objects.close())
 	}
+	if k.samples, err = ringbuf.NewReader(objects.Samples); err != nil {
+		return nil, errors.Join(fmt.Errorf("read the samples of the shield: %w", err), k.events.Close(), objects.close())
+	}
+	k.samples.SetDeadline(time.Unix(1, 0)) // nothing ever waits for one
 	if err := errors.Join(k.names.load(objects.Names), k.shield.init(o.Dir)); err != nil {
 		return nil, errors.Join(err, k.close())
 	}
@@ -120,13 +127,16 @@ func Open(o Options) (*Path, error) {
 	return k, nil
 }
 
-func (k *Path) close() error { return errors.Join(k.events.Close(), k.objects.close()) }
+func (k *Path) close() error {
+	return errors.Join(k.events.Close(), k.samples.Close(), k.objects.close())
+}
 
 // Run reads events, follows the health of origins and ends what is idle, until ctx ends. The program stays, with all
 // sessions. Maps stay open until the process ends: workers of the user path may still look at them.
 func (k *Path) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return k.every(ctx, eventsEvery, k.takeEvents) })
+	group.Go(func() error { return k.every(ctx, eventsEvery, k.takeSamples) })
 	group.Go(func() error { return k.every(ctx, refreshEvery, k.refresh) })
 	group.Go(func() error { return k.every(ctx, sweepEvery, k.sweep) })
 	group.Go(func() error { return k.every(ctx, attachEvery, k.reattach) })

@@ -69,6 +69,7 @@ func newRig(t testing.TB, p *plan.Plan) *rig {
 			Wanted:  func() bool { return false },
 			Publish: func(status.EventType, status.Session, status.Reason) {},
 			Count:   func(string, plan.Protocol, int64) {},
+			Sample:  func(status.Sample) {},
 		})
 		return err
 	})

@@ -122,6 +122,8 @@ struct sample {
 	__u32 reason;  /* a status.Reason; 0: it passed */
 	__u32 length;  /* of the frame */
 	__u32 size;    /* of what is here of it */
+	__u32 would;   /* not 0: mode monitor let it pass */
+	__u32 zero;
 	__u8 bytes[SAMPLE_BYTES];
 };
 

@@ -93,6 +93,8 @@ static __always_inline void keep_sample(struct xdp_md *ctx, struct frame *f, str
 	s->service = n->service;
 	s->vector = n->vector;
 	s->reason = reason;
+	s->would = reason && n->mode == SHIELD_MONITOR;
+	s->zero = 0;
 	s->length = f->length;
 	size = bounded(f->length < SAMPLE_BYTES ? f->length : SAMPLE_BYTES, SAMPLE_BYTES);
 	s->size = size;
