@@ -234,6 +234,8 @@ type bpfShieldConfiguration struct {
 	Fragments uint32
 	Bogons    uint32
 	Rules     uint32
+	Elders    uint32
+	Zero      uint32
 }
 
 type bpfText struct {

@@ -241,7 +241,7 @@ func (k *Path) reattach() error {
 	}
 	clear(k.ways) // the next refresh asks again
 	_, err := k.retire()
-	return errors.Join(err, k.attach(k.plan, k.tables), k.coverInterfaces(k.plan), k.tellExhausted(time.Now()))
+	return errors.Join(err, k.attach(k.plan, k.tables), k.raise(k.plan), k.tellExhausted(time.Now()))
 }
 
 // Drain leaves everything new to the user path, until the next Apply.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -17,19 +18,48 @@ const (
 	offsetSessions = 8 // of total.sessions, then total.flows
 )
 
+// others are the directories of programs of other layouts.
+func (k *Path) others() ([]string, error) {
+	dirs, err := filepath.Glob(filepath.Join(k.options.Dir, "*"))
+	if err != nil {
+		return nil, fmt.Errorf("look for programs of other versions: %w", err)
+	}
+	return slices.DeleteFunc(dirs, func(dir string) bool { return dir == k.objects.dir || filepath.Base(dir) == shieldDir }), nil
+}
+
+// elders tells how many sessions and flows the programs of other layouts carry.
+func (k *Path) elders() (n uint64, err error) {
+	dirs, err := k.others()
+	for _, dir := range dirs {
+		totals, failed := ebpf.LoadPinnedMap(filepath.Join(dir, "totals"), nil)
+		if failed != nil {
+			continue // it is no program, or is being removed
+		}
+		left, failed := sessionsIn(totals)
+		n, err = n+left, errors.Join(err, failed, totals.Close())
+	}
+	return n, err
+}
+
+// sessionsIn tells how many sessions and flows the totals of a layout have.
+func sessionsIn(totals *ebpf.Map) (n uint64, err error) {
+	value, err := totals.LookupBytes(uint32(0))
+	if err != nil || len(value) < offsetSessions+16 {
+		return 0, fmt.Errorf("read the sessions of another version: %w", err)
+	}
+	for i := range 16 {
+		n += uint64(value[offsetSessions+i]) << (i % 8 * 8)
+	}
+	return n, nil
+}
+
 // retire looks at the programs of other layouts and removes those that have nothing to do. It tells how many sessions and
 // flows are left with the others.
 func (k *Path) retire() (left uint64, err error) {
-	dirs, err := filepath.Glob(filepath.Join(k.options.Dir, "*"))
-	if err != nil {
-		return 0, fmt.Errorf("look for programs of other versions: %w", err)
-	}
+	dirs, err := k.others()
 	for _, dir := range dirs {
-		if dir == k.objects.dir || filepath.Base(dir) == shieldDir {
-			continue
-		}
-		n, old := retireOne(dir)
-		left, err = left+n, errors.Join(err, old)
+		n, failed := retireOne(dir)
+		left, err = left+n, errors.Join(err, failed)
 	}
 	return left, err
 }
@@ -42,15 +72,9 @@ func retireOne(dir string) (left uint64, err error) {
 		if err := switchOff(config); err != nil {
 			return 0, err
 		}
-		value, err := totals.LookupBytes(uint32(0))
-		if err != nil || len(value) < offsetSessions+16 {
-			return 0, fmt.Errorf("read the sessions of another version in %s: %w", dir, err)
-		}
-		for i := range 16 {
-			left += uint64(value[offsetSessions+i]) << (i % 8 * 8)
-		}
-		if left > 0 {
-			return left, nil
+		left, err := sessionsIn(totals)
+		if err != nil || left > 0 {
+			return left, err
 		}
 	}
 	links, err := filepath.Glob(filepath.Join(dir, linksDir, "*"))

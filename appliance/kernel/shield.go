@@ -75,17 +75,30 @@ func fragments(f plan.Fragments) uint32 {
 // raise puts the shield in force as p wants it, after the tables of p are. It stays where it was when something fails: better an
 // older filter than none.
 func (k *Path) raise(p *plan.Plan) error {
-	config := bpfShieldConfiguration{Mode: shieldMode(p.Shield.Mode), Fragments: fragments(p.Shield.Fragments)}
-	if p.Shield.Bogons {
-		config.Bogons = 1
+	return errors.Join(k.configureShield(p), k.coverInterfaces(p))
+}
+
+func (k *Path) configureShield(p *plan.Plan) error {
+	elders, err := k.elders()
+	if err != nil {
+		return err
 	}
-	if len(k.tables.rules) > 0 {
-		config.Rules = 1
+	config := bpfShieldConfiguration{
+		Mode: shieldMode(p.Shield.Mode), Fragments: fragments(p.Shield.Fragments), Bogons: flag(p.Shield.Bogons),
+		Rules: flag(len(k.tables.rules) > 0), Elders: flag(elders > 0),
 	}
 	if err := k.objects.ShieldConfig.Put(uint32(0), config); err != nil {
 		return fmt.Errorf("configure the shield: %w", err)
 	}
-	return k.coverInterfaces(p)
+	return nil
+}
+
+// flag is how a program knows a truth.
+func flag(is bool) uint32 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // coverInterfaces brings the shield to the edge interfaces and takes it from others.

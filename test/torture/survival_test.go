@@ -3,11 +3,14 @@
 package torture
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -36,8 +39,8 @@ const (
 	pause = 4 * time.Second // between the ends of edge
 )
 
-// TestEdgeEndsUnderTraffic restarts edge five times and kills it five times, while 5,000 sessions and 2,000 flows go on
-// whose every byte is checked.
+// TestEdgeEndsUnderTraffic restarts edge five times, kills it five times and upgrades it once, while 5,000 sessions and 2,000
+// flows go on whose every byte is checked.
 func TestEdgeEndsUnderTraffic(t *testing.T) {
 	const flows, rounds = flowCount, 5
 	for _, engine := range engines {
@@ -73,8 +76,11 @@ func TestEdgeEndsUnderTraffic(t *testing.T) {
 					time.Sleep(pause)
 				}
 			}
+			gap := upgradeEdge(t)
+			t.Logf("upgrade: no new connections for %s", gap.Round(time.Millisecond))
+			time.Sleep(pause)
 			c.end()
-			c.judge(t, engine, slices.Max(gaps))
+			c.judge(t, engine, max(gap, slices.Max(gaps)))
 		})
 	}
 }
@@ -109,6 +115,37 @@ func endEdge(t *testing.T, how syscall.Signal) time.Duration {
 	successor := time.Now()
 	eventually(t, func() error { return p.worksSince(successor) })
 	return p.end()
+}
+
+// upgradeEdge ends edge when another program is in its place, one whose eBPF maps have another layout, and returns for how long
+// new connections did not work.
+func upgradeEdge(t *testing.T) time.Duration {
+	t.Helper()
+	binary, err := lab.Binary()
+	must(t, err)
+	dir := t.TempDir()
+	ledger, err := filepath.Abs("../../appliance/kernel/ledger.go")
+	must(t, err)
+	text, err := os.ReadFile(ledger)
+	must(t, err)
+	other := filepath.Join(dir, "ledger.go")
+	changed := bytes.Replace(text, []byte("layout = 1\n"), []byte("layout = 999\n"), 1)
+	if bytes.Equal(changed, text) {
+		t.Fatalf("%s does not say what layout the maps have", ledger)
+	}
+	must(t, os.WriteFile(other, changed, 0o600))
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{ledger: other}})
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600))
+	build := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", binary+".next", "./cmd/breakwater")
+	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build another version: %v: %s", err, out)
+	}
+	must(t, os.Rename(binary, binary+".kept"))
+	t.Cleanup(func() { must(t, os.Rename(binary+".kept", binary)) })
+	must(t, os.Rename(binary+".next", binary))
+	return endEdge(t, syscall.SIGTERM)
 }
 
 // inForce tells whether edge runs what control wants.
