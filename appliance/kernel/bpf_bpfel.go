@@ -234,8 +234,6 @@ type bpfShieldConfiguration struct {
 	Fragments uint32
 	Bogons    uint32
 	Rules     uint32
-	Elders    uint32
-	Zero      uint32
 }
 
 type bpfText struct {
@@ -289,6 +287,7 @@ const (
 	bpfMapBans             = "bans"
 	bpfMapConfig           = "config"
 	bpfMapDrops            = "drops"
+	bpfMapElders           = "elders"
 	bpfMapEvents           = "events"
 	bpfMapFragments        = "fragments"
 	bpfMapGuards           = "guards"
@@ -393,6 +392,7 @@ type bpfMapSpecs struct {
 	Bans          *ebpf.MapSpec `ebpf:"bans"`
 	Config        *ebpf.MapSpec `ebpf:"config"`
 	Drops         *ebpf.MapSpec `ebpf:"drops"`
+	Elders        *ebpf.MapSpec `ebpf:"elders"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
 	Guards        *ebpf.MapSpec `ebpf:"guards"`
@@ -469,6 +469,7 @@ type bpfMaps struct {
 	Bans          *ebpf.Map `ebpf:"bans"`
 	Config        *ebpf.Map `ebpf:"config"`
 	Drops         *ebpf.Map `ebpf:"drops"`
+	Elders        *ebpf.Map `ebpf:"elders"`
 	Events        *ebpf.Map `ebpf:"events"`
 	Fragments     *ebpf.Map `ebpf:"fragments"`
 	Guards        *ebpf.Map `ebpf:"guards"`
@@ -507,6 +508,7 @@ func (m *bpfMaps) Close() error {
 		m.Bans,
 		m.Config,
 		m.Drops,
+		m.Elders,
 		m.Events,
 		m.Fragments,
 		m.Guards,

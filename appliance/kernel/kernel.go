@@ -74,11 +74,14 @@ type Path struct {
 	plan   *plan.Plan // nil: none yet
 	tables tables
 	names  names
-	links  map[int]*attachment  // by interface index
-	ways   map[netip.Addr]Route // to origins, as the kernel said last
-	ledger ledger
-	shield shield
-	banned map[netip.Prefix]bool
+	links  map[int]*attachment // by interface index
+	// Of programs of another layout (old.go): since when this process knows of them, and whether they forbid to begin anything.
+	elderSince map[string]time.Time
+	blocked    bool
+	ways       map[netip.Addr]Route // to origins, as the kernel said last
+	ledger     ledger
+	shield     shield
+	banned     map[netip.Prefix]bool
 
 	exhaustions [3]exhaustion  // as exhausted
 	sample      ringbuf.Record // of the event or packet that is read
@@ -178,6 +181,9 @@ func (k *Path) Apply(p *plan.Plan, swap func() error) error {
 	if err := k.attach(p, next); err != nil {
 		return err
 	}
+	if err := k.respectElders(); err != nil {
+		return err
+	}
 	generation, err := k.prepare(next)
 	if err != nil {
 		return err
@@ -189,7 +195,7 @@ func (k *Path) Apply(p *plan.Plan, swap func() error) error {
 	if err := k.flip(generation, next); err != nil {
 		return err
 	}
-	if err := k.raise(p); err != nil {
+	if err := errors.Join(k.raise(p), k.adoptLinks(), k.objects.forgetOthers()); err != nil {
 		return err
 	}
 	if _, err := k.retire(); err != nil { // not before this one carries what is new, and tried again by reattach
@@ -241,7 +247,12 @@ func (k *Path) reattach() error {
 	}
 	clear(k.ways) // the next refresh asks again
 	_, err := k.retire()
-	return errors.Join(err, k.attach(k.plan, k.tables), k.raise(k.plan), k.tellExhausted(time.Now()))
+	return errors.Join(err, k.respectElders(), k.unblock(), k.attach(k.plan, k.tables), k.raise(k.plan), k.tellExhausted(time.Now()))
+}
+
+// unblock begins sessions again when no program of another layout is in the way.
+func (k *Path) unblock() error {
+	return k.configure(func(c *bpfConfiguration) { c.Off = flag(k.blocked) })
 }
 
 // Drain leaves everything new to the user path, until the next Apply.

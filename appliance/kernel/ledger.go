@@ -16,7 +16,8 @@ import (
 
 // The numbers of bpf/layout.h.
 const (
-	layout = 1
+	layout = 1 // of the maps of sessions
+	others = 1 // of all other maps, besides what their sizes tell
 
 	eventBegin, eventAnswered, eventEnd = 1, 2, 3
 

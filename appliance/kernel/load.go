@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,6 +37,12 @@ const (
 
 // perProcess are the maps that a process makes for itself: nothing that lives is in them.
 var perProcess = []string{"scratch"}
+
+// ofSessions are the maps that sessions are in. As long as these have the same layout, sessions go on under a new program; all
+// others it makes anew when they have changed, and fills them.
+var ofSessions = []string{
+	"sessions", "tuples", "spare", "totals", "events", "names", "service_counts", "origin_counts", "turn_counts", "sources", "fragments",
+}
 
 // bpfFS is where a file system of type bpf belongs (systemd mounts it there).
 const bpfFS = "/sys/fs/bpf"
@@ -86,14 +92,20 @@ func load(dir string) (*objects, error) {
 	spec.Maps["sessions"].MaxEntries = slots
 	spec.Maps["tuples"].MaxEntries = 2 * slots
 	spec.Maps["spare"].MaxEntries = slots
-	for name, m := range spec.Maps {
-		if !slices.Contains(perProcess, name) && !strings.HasPrefix(name, ".") {
-			m.Pinning = ebpf.PinByName
-		}
+	kept, err := pinMaps(spec, dir)
+	if err != nil {
+		return nil, err
 	}
 	o := &objects{dir: dir, slots: slots}
-	if err := spec.LoadAndAssign(&o.bpfObjects, &ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: dir}}); err != nil {
+	err = spec.LoadAndAssign(&o.bpfObjects, &ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: dir}, MapReplacements: kept})
+	for _, m := range kept {
+		err = errors.Join(err, m.Close()) // the programs have copies
+	}
+	if err != nil {
 		return nil, fmt.Errorf("load the kernel path: %w", err)
+	}
+	if err := o.pinOthers(spec); err != nil {
+		return nil, errors.Join(err, o.close())
 	}
 	if o.memory, err = o.Sessions.Memory(); err != nil {
 		return nil, errors.Join(fmt.Errorf("map the sessions: %w", err), o.close())
@@ -106,13 +118,105 @@ func load(dir string) (*objects, error) {
 
 func (o *objects) close() error { return o.bpfObjects.Close() }
 
-// shape names the layout of the maps. Programs of another layout keep directories of their own (old.go).
+// pinMaps lets the maps of sessions be pinned by their names, and finds those of the others that an earlier process has left in
+// the same layout.
+func pinMaps(spec *ebpf.CollectionSpec, dir string) (kept map[string]*ebpf.Map, err error) {
+	kept = make(map[string]*ebpf.Map)
+	for name, m := range spec.Maps {
+		switch {
+		case slices.Contains(ofSessions, name):
+			m.Pinning = ebpf.PinByName
+		case isOther(name):
+			old, failed := ebpf.LoadPinnedMap(filepath.Join(dir, pinOf(name, m)), nil)
+			if failed == nil {
+				kept[name] = old
+			} else if !errors.Is(failed, os.ErrNotExist) {
+				err = errors.Join(err, fmt.Errorf("open the pinned map %s: %w", name, failed))
+			}
+		}
+	}
+	return kept, err
+}
+
+// isOther tells whether a map is pinned, and none of sessions.
+func isOther(name string) bool {
+	return !slices.Contains(ofSessions, name) && !slices.Contains(perProcess, name) && !strings.HasPrefix(name, ".")
+}
+
+// pinOf is the name under which such a map is pinned: with a hash of its layout.
+func pinOf(name string, m *ebpf.MapSpec) string {
+	hash := fnv.New32a()
+	_, _ = fmt.Fprintln(hash, others, m.Type, m.KeySize, m.ValueSize, m.Flags, m.MaxEntries) // a hash takes everything
+	if i := m.InnerMap; i != nil {
+		_, _ = fmt.Fprintln(hash, i.Type, i.KeySize, i.ValueSize, i.Flags)
+	}
+	return fmt.Sprintf("%s-%08x", name, hash.Sum32())
+}
+
+// pinOthers pins those that are new.
+func (o *objects) pinOthers(spec *ebpf.CollectionSpec) error {
+	all, err := mapsOf(&o.bpfMaps)
+	if err != nil {
+		return err
+	}
+	for name, m := range spec.Maps {
+		if !isOther(name) {
+			continue
+		}
+		pin := filepath.Join(o.dir, pinOf(name, m))
+		if _, err := os.Stat(pin); err == nil {
+			continue
+		}
+		if err := all[name].Pin(pin); err != nil {
+			return fmt.Errorf("pin the map %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// mapsOf lists maps by the names that they have in C.
+func mapsOf(m *bpfMaps) (map[string]*ebpf.Map, error) {
+	list := make(map[string]*ebpf.Map)
+	fields := reflect.ValueOf(m).Elem()
+	for i := range fields.NumField() {
+		entry, is := fields.Field(i).Interface().(*ebpf.Map)
+		if !is {
+			return nil, fmt.Errorf("the field %s is no map", fields.Type().Field(i).Name)
+		}
+		list[fields.Type().Field(i).Tag.Get("ebpf")] = entry
+	}
+	return list, nil
+}
+
+// forgetOthers removes the pins of maps that the program of another version had. Links lead to this one's by now.
+func (o *objects) forgetOthers() error {
+	spec, err := loadBpf()
+	if err != nil {
+		return fmt.Errorf("read the programs of the kernel path: %w", err)
+	}
+	pins, err := filepath.Glob(filepath.Join(o.dir, "*-*"))
+	if err != nil {
+		return fmt.Errorf("look for maps of another version: %w", err)
+	}
+	for _, pin := range pins {
+		name, _, _ := strings.Cut(filepath.Base(pin), "-")
+		if m := spec.Maps[name]; m != nil && pinOf(name, m) == filepath.Base(pin) {
+			continue
+		}
+		if err := os.Remove(pin); err != nil {
+			return fmt.Errorf("remove a map of another version: %w", err)
+		}
+	}
+	return nil
+}
+
+// shape names the layout of the maps of sessions. Programs of another layout keep directories of their own (old.go).
 func shape(spec *ebpf.CollectionSpec) string {
 	hash := fnv.New64a()
-	for _, name := range slices.Sorted(maps.Keys(spec.Maps)) {
+	for _, name := range ofSessions {
 		m := spec.Maps[name]
 		_, _ = fmt.Fprintln(hash, layout, name, m.Type, m.KeySize, m.ValueSize, m.Flags) // a hash takes everything
-		if m.Type != ebpf.RingBuf && name != "sessions" && name != "tuples" && name != "spare" {
+		if name != "sessions" && name != "tuples" && name != "spare" {
 			_, _ = fmt.Fprintln(hash, m.MaxEntries)
 		}
 	}
@@ -160,6 +264,32 @@ func (k *Path) attachTo(index int) error {
 		return errors.Join(fmt.Errorf("pin the kernel path at interface %d: %w", index, err), l.Close())
 	}
 	k.links[index] = &attachment{l, pin}
+	return nil
+}
+
+// adoptLinks puts this program in the place of an older one of the same layout at interfaces where it stays for its sessions.
+func (k *Path) adoptLinks() error {
+	pins, err := filepath.Glob(filepath.Join(k.objects.dir, linksDir, "*"))
+	if err != nil {
+		return fmt.Errorf("look for pinned programs: %w", err)
+	}
+	for _, pin := range pins {
+		index, err := strconv.Atoi(filepath.Base(pin))
+		if err != nil || k.links[index] != nil {
+			continue
+		}
+		old, err := link.LoadPinnedLink(pin, nil)
+		if err != nil {
+			return fmt.Errorf("open the program at interface %d: %w", index, err)
+		}
+		if !attached(old, index) || old.Update(k.objects.Path) != nil { // of an interface that is gone
+			if err := errors.Join(old.Unpin(), old.Close()); err != nil {
+				return fmt.Errorf("remove a program from an interface that is gone: %w", err)
+			}
+			continue
+		}
+		k.links[index] = &attachment{old, pin}
+	}
 	return nil
 }
 

@@ -6,13 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 )
 
 // A program of another layout, of an older or newer version, keeps its sessions until they end by themselves: it is told to
-// begin no more, and is removed when none is left. It needs no process for that. These offsets are the same in every layout.
+// begin no more, and is removed when none is left. It needs no process for that, but without one nothing ends what is idle, so
+// at last it is removed all the same. Meanwhile this program leaves alone what the tuples of the other lead to.
+//
+// These offsets are the same in every layout.
 const (
 	offsetOff      = 8 // of configuration.off
 	offsetSessions = 8 // of total.sessions, then total.flows
@@ -27,18 +31,32 @@ func (k *Path) others() ([]string, error) {
 	return slices.DeleteFunc(dirs, func(dir string) bool { return dir == k.objects.dir || filepath.Base(dir) == shieldDir }), nil
 }
 
-// elders tells how many sessions and flows the programs of other layouts carry.
-func (k *Path) elders() (n uint64, err error) {
+// respectElders lets the programs leave alone what one of another layout carries. Of more than one, or one whose tuples are
+// of another kind, the program cannot know, so it must begin nothing: then the user path takes what is new.
+func (k *Path) respectElders() error {
 	dirs, err := k.others()
+	found, blocked := false, false
 	for _, dir := range dirs {
-		totals, failed := ebpf.LoadPinnedMap(filepath.Join(dir, "totals"), nil)
+		tuples, failed := ebpf.LoadPinnedMap(filepath.Join(dir, "tuples"), nil)
 		if failed != nil {
 			continue // it is no program, or is being removed
 		}
-		left, failed := sessionsIn(totals)
-		n, err = n+left, errors.Join(err, failed, totals.Close())
+		if found || k.objects.Elders.Put(uint32(0), tuples) != nil {
+			blocked = true
+		}
+		found = true
+		err = errors.Join(err, tuples.Close())
 	}
-	return n, err
+	if !found {
+		if failed := k.objects.Elders.Delete(uint32(0)); failed != nil && !errors.Is(failed, ebpf.ErrKeyNotExist) {
+			err = errors.Join(err, fmt.Errorf("forget the sessions of a former version: %w", failed))
+		}
+	}
+	if blocked && !k.blocked {
+		k.options.Log.Warn("sessions of former versions cannot be told from others: what is new goes by the user path until they end")
+	}
+	k.blocked = blocked
+	return err
 }
 
 // sessionsIn tells how many sessions and flows the totals of a layout have.
@@ -58,22 +76,19 @@ func sessionsIn(totals *ebpf.Map) (n uint64, err error) {
 func (k *Path) retire() (left uint64, err error) {
 	dirs, err := k.others()
 	for _, dir := range dirs {
-		n, failed := retireOne(dir)
+		n, failed := k.retireOne(dir)
 		left, err = left+n, errors.Join(err, failed)
 	}
 	return left, err
 }
 
-func retireOne(dir string) (left uint64, err error) {
-	config, errConfig := ebpf.LoadPinnedMap(filepath.Join(dir, "config"), nil)
-	totals, errTotals := ebpf.LoadPinnedMap(filepath.Join(dir, "totals"), nil)
-	if err := errors.Join(errConfig, errTotals); err == nil {
-		defer func() { err = errors.Join(err, config.Close(), totals.Close()) }()
-		if err := switchOff(config); err != nil {
-			return 0, err
-		}
+func (k *Path) retireOne(dir string) (left uint64, err error) {
+	if err := switchOffIn(dir); err != nil {
+		return 0, err
+	}
+	if totals, err := ebpf.LoadPinnedMap(filepath.Join(dir, "totals"), nil); err == nil {
 		left, err := sessionsIn(totals)
-		if err != nil || left > 0 {
+		if err := errors.Join(err, totals.Close()); err != nil || left > 0 && !k.tooOld(dir, left) {
 			return left, err
 		}
 	}
@@ -94,6 +109,42 @@ func retireOne(dir string) (left uint64, err error) {
 	return 0, nil
 }
 
+// eldersEnd is how long sessions of a former version may go on after an upgrade.
+const eldersEnd = 24 * time.Hour
+
+// tooOld tells whether a program of another layout has had its time, and says what is cut with it.
+func (k *Path) tooOld(dir string, left uint64) bool {
+	if k.elderSince == nil {
+		k.elderSince = make(map[string]time.Time)
+	}
+	since, known := k.elderSince[dir]
+	if !known {
+		since = time.Now()
+		k.elderSince[dir] = since
+	}
+	if time.Since(since) < eldersEnd {
+		return false
+	}
+	k.options.Log.Warn("sessions of a former version are cut", "sessions", left, "after", eldersEnd)
+	return true
+}
+
+// switchOffIn lets the programs of a layout begin nothing new.
+func switchOffIn(dir string) error {
+	pins, err := filepath.Glob(filepath.Join(dir, "config*"))
+	if err != nil {
+		return fmt.Errorf("look for programs of another version: %w", err)
+	}
+	for _, pin := range pins {
+		config, failed := ebpf.LoadPinnedMap(pin, nil)
+		if failed == nil {
+			failed = errors.Join(switchOff(config), config.Close())
+		}
+		err = errors.Join(err, failed)
+	}
+	return err
+}
+
 // switchOff lets a program of another layout begin nothing new.
 func switchOff(config *ebpf.Map) error {
 	value, err := config.LookupBytes(uint32(0))
@@ -112,16 +163,12 @@ func switchOff(config *ebpf.Map) error {
 
 // switchAllOff lets no program of dir begin anything new.
 func switchAllOff(dir string) error {
-	pins, err := filepath.Glob(filepath.Join(dir, "*", "config"))
+	dirs, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
 		return fmt.Errorf("look for programs of the last process: %w", err)
 	}
-	for _, pin := range pins {
-		config, old := ebpf.LoadPinnedMap(pin, nil)
-		if old == nil {
-			old = errors.Join(switchOff(config), config.Close())
-		}
-		err = errors.Join(err, old)
+	for _, d := range dirs {
+		err = errors.Join(err, switchOffIn(d))
 	}
 	return err
 }

@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -28,7 +29,7 @@ func TestAnotherLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = objects.close() })
-	k := &Path{options: Options{Dir: dir}, objects: objects}
+	k := &Path{options: Options{Dir: dir, Log: slog.New(slog.DiscardHandler)}, objects: objects}
 	for _, tt := range []struct {
 		total bpfTotal
 		left  uint64

@@ -79,13 +79,9 @@ func (k *Path) raise(p *plan.Plan) error {
 }
 
 func (k *Path) configureShield(p *plan.Plan) error {
-	elders, err := k.elders()
-	if err != nil {
-		return err
-	}
 	config := bpfShieldConfiguration{
 		Mode: shieldMode(p.Shield.Mode), Fragments: fragments(p.Shield.Fragments), Bogons: flag(p.Shield.Bogons),
-		Rules: flag(len(k.tables.rules) > 0), Elders: flag(elders > 0),
+		Rules: flag(len(k.tables.rules) > 0),
 	}
 	if err := k.objects.ShieldConfig.Put(uint32(0), config); err != nil {
 		return fmt.Errorf("configure the shield: %w", err)

@@ -302,7 +302,7 @@ func (k *Path) prepare(t tables) (generation uint32, err error) {
 func (k *Path) flip(generation uint32, t tables) error {
 	k.tables = t
 	k.adopt()
-	return k.configure(func(c *bpfConfiguration) { c.Generation, c.Off = generation, 0 })
+	return k.configure(func(c *bpfConfiguration) { c.Generation, c.Off = generation, flag(k.blocked) })
 }
 
 // publish is both.

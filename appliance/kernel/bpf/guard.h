@@ -48,8 +48,6 @@ struct shield_configuration {
 	__u32 fragments;
 	__u32 bogons; /* not 0: drop sources that nobody on the internet has */
 	__u32 rules;  /* not 0: some service has packet rules */
-	__u32 elders; /* not 0: programs of another layout carry sessions that this one does not know */
-	__u32 zero;
 };
 
 enum {

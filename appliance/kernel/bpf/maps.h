@@ -5,6 +5,7 @@
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include <stdbool.h>
 
 #include "layout.h"
 
@@ -158,6 +159,28 @@ struct {
 		__uint(value_size, sizeof(__u32)); /* a set of ports */
 	});
 } addresses SEC(".maps");
+
+/* The tuples of a program of another layout, which carries its sessions until they end. Empty nearly always. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_HASH);
+		__uint(max_entries, 1);
+		__uint(map_flags, BPF_F_NO_PREALLOC);
+		__type(key, struct tuple);
+		__type(value, struct ref);
+	});
+} elders SEC(".maps");
+
+static __always_inline bool elder(const struct tuple *t)
+{
+	__u32 zero = 0;
+	void *inner = bpf_map_lookup_elem(&elders, &zero);
+
+	return inner && bpf_map_lookup_elem(inner, t);
+}
 
 static __always_inline void *entry(void *table, __u32 generation, __u32 index)
 {

@@ -178,6 +178,8 @@ __noinline int take_port(__u32 slot, __u32 first, __u32 last)
 
 		if (old && old->state == STATE_CLOSED)
 			forget(r->slot);
+		if (elder(&t))
+			return false;
 		return bpf_map_update_elem(&tuples, &t, &mine, BPF_NOEXIST) == 0;
 	}
 	range = last - first + 1;
@@ -189,6 +191,8 @@ __noinline int take_port(__u32 slot, __u32 first, __u32 last)
 
 		at = (at + step) % range;
 		s->side[ORIGIN].own_port = t.dport = bpf_htons(first + at);
+		if (elder(&t))
+			continue;
 		if (bpf_map_update_elem(&tuples, &t, &mine, BPF_NOEXIST) == 0)
 			return true;
 		if (i < VACANT_TRIES)

@@ -75,7 +75,6 @@ struct finding {
 	__u32 vector;
 	__u32 mode;
 	__u32 weight;  /* how many packets it stands for */
-	__u32 elders;  /* it may be of a session that another program carries */
 };
 
 /* keep_sample shows the packet to whoever looks. */
@@ -373,7 +372,7 @@ static __always_inline int judge_service(struct xdp_md *ctx, struct frame *f, st
 	action = rules(ctx, f, g, generation);
 	if (action == RULE_DROP + 1)
 		return turn_away(ctx, f, n, WHY_RULE);
-	if (action == RULE_PASS + 1 || (n->elders && n->vector != VECTOR_SYN))
+	if (action == RULE_PASS + 1)
 		return pass(ctx, f, n);
 	p = pressure_of(g->number);
 	if (!p)
@@ -439,14 +438,13 @@ int shield(struct xdp_md *ctx)
 	if (kind == FOREIGN || !s || !c || s->mode == SHIELD_OFF)
 		return XDP_PASS;
 	generation = c->generation & 1;
-	if (kind == WHOLE && bpf_map_lookup_elem(&tuples, &f.tuple))
+	if (kind == WHOLE && (bpf_map_lookup_elem(&tuples, &f.tuple) || elder(&f.tuple)))
 		return s->rules ? judge_session(ctx, &f, s->mode, generation) : XDP_PASS;
 	addresses_of = bpf_map_lookup_elem(&addresses, &generation);
 	copy_words(key.address, f.tuple.dst);
 	if (!addresses_of || !bpf_map_lookup_elem(addresses_of, &key))
 		return XDP_PASS;
 	n.mode = s->mode;
-	n.elders = s->elders;
 	n.now = bpf_ktime_get_ns();
 	if (kind == BROKEN)
 		return turn_away(ctx, &f, &n, WHY_MALFORMED);

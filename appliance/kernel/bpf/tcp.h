@@ -405,7 +405,7 @@ __noinline int new_tcp(struct __sk_buff *skb, struct packet *p)
 
 	if (!p)
 		return DROP;
-	if ((p->flags & (SYN | ACK | RST | FIN)) != SYN)
+	if ((p->flags & (SYN | ACK | RST | FIN)) != SYN || elder(&p->tuple))
 		return leave(LEFT_OTHER);
 	if (p->size || !read_syn(skb, p))
 		return leave(LEFT_OPTIONS);

@@ -239,6 +239,8 @@ __noinline int new_udp(struct __sk_buff *skb, struct packet *p)
 
 	if (!p)
 		return DROP;
+	if (elder(&p->tuple))
+		return leave(LEFT_OTHER);
 	if (!begin(skb, p, &b))
 		return leave(b.why);
 	return datagram_from_client(skb, p, b.slot);
