@@ -95,6 +95,7 @@ func service(s settings.Service, pool int) plan.Service {
 		Upstreams:   prefixes(s.Upstreams),
 		Timeouts: plan.Timeouts{
 			Connect:    time.Duration(s.Timeouts.Connect),
+			FirstByte:  time.Duration(s.Timeouts.FirstByte),
 			Header:     time.Duration(s.Timeouts.Header),
 			Idle:       time.Duration(s.Timeouts.Idle),
 			HalfClose:  time.Duration(s.Timeouts.HalfClose),
@@ -103,10 +104,14 @@ func service(s settings.Service, pool int) plan.Service {
 		},
 		Shield: serviceShield(s.Shield),
 		Limits: plan.ServiceLimits{
-			MaxSessions:      s.Limits.MaxSessions,
-			MaxFlows:         s.Limits.MaxFlows,
-			NewFlowsPerSec:   s.Limits.NewFlowsPerSecond,
-			MaxAmplification: max(0, s.Limits.MaxAmplification), // settings write -1 for what is 0 here: no limit
+			MaxSessions:           s.Limits.MaxSessions,
+			MaxSessionsPerAddress: s.Limits.MaxSessionsPerAddress,
+			MaxSessionsPerNetwork: s.Limits.MaxSessionsPerNetwork,
+			NewSessionsPerAddress: s.Limits.NewSessionsPerAddress,
+			MaxFlows:              s.Limits.MaxFlows,
+			NewFlowsPerSec:        s.Limits.NewFlowsPerSecond,
+			NewClientsPerSec:      s.Limits.NewClientsPerSecond,
+			MaxAmplification:      max(0, s.Limits.MaxAmplification), // settings write -1 for what is 0 here: no limit
 		},
 	}
 }
@@ -155,6 +160,14 @@ func limits(l settings.Limits) plan.Limits {
 		MaxFlows:          l.MaxFlows,
 		MaxFlowsPerSource: l.MaxFlowsPerSource,
 		NewFlowsPerSec:    l.NewFlowsPerSecond,
+		Sources: plan.SourceLimits{ // settings write -1 for what is 0 here: no limit
+			PacketsPerAddress:    max(0, l.PacketsPerAddress),
+			BytesPerAddress:      max(0, l.BytesPerAddress),
+			NewClientsPerAddress: max(0, l.NewClientsPerAddress),
+			PacketsPerNetwork:    max(0, l.PacketsPerNetwork),
+			BytesPerNetwork:      max(0, l.BytesPerNetwork),
+			NewClientsPerNetwork: max(0, l.NewClientsPerNetwork),
+		},
 	}
 }
 

@@ -111,9 +111,10 @@ type TLVs struct {
 	CRC32C    bool `json:"crc32c"`    // PP2_TYPE_CRC32C over the whole header
 }
 
-// Timeouts end what does not go on. All are positive.
+// Timeouts end what does not go on. All but FirstByte are positive.
 type Timeouts struct {
 	Connect    time.Duration `json:"connect"`    // origin side, SYN to established
+	FirstByte  time.Duration `json:"firstByte"`  // from the begin of a session to the client's first byte; 0: no limit
 	Header     time.Duration `json:"header"`     // for the PROXY header of an upstream
 	Idle       time.Duration `json:"idle"`       // no byte in either direction
 	HalfClose  time.Duration `json:"halfClose"`  // one direction finished and no byte in the other
@@ -123,10 +124,14 @@ type Timeouts struct {
 
 // ServiceLimits bound one service. Zero means no limit of its own.
 type ServiceLimits struct {
-	MaxSessions      int `json:"maxSessions"`
-	MaxFlows         int `json:"maxFlows"`
-	NewFlowsPerSec   int `json:"newFlowsPerSecond"`
-	MaxAmplification int `json:"maxAmplification"` // bytes out for each byte in, on the wire, towards an unproven UDP source
+	MaxSessions           int `json:"maxSessions"`
+	MaxSessionsPerAddress int `json:"maxSessionsPerAddress"` // see SourceAddress
+	MaxSessionsPerNetwork int `json:"maxSessionsPerNetwork"` // see SourceNetwork
+	NewSessionsPerAddress int `json:"newSessionsPerAddress"` // a second
+	MaxFlows              int `json:"maxFlows"`
+	NewFlowsPerSec        int `json:"newFlowsPerSecond"`
+	NewClientsPerSec      int `json:"newClientsPerSecond"` // sessions and flows; the shield's
+	MaxAmplification      int `json:"maxAmplification"`    // bytes out for each byte in, on the wire, towards an unproven UDP source
 }
 
 // Limits bound the box. Edge lowers them to what its file descriptors allow. They are exact to one for each core,
@@ -136,6 +141,18 @@ type Limits struct {
 	MaxFlows          int `json:"maxFlows"`
 	MaxFlowsPerSource int `json:"maxFlowsPerSource"` // of one IPv4 /24 or IPv6 /56
 	NewFlowsPerSec    int `json:"newFlowsPerSecond"`
+	// Sources bound every source by itself. The shield keeps them.
+	Sources SourceLimits `json:"sources"`
+}
+
+// SourceLimits bound one address (SourceAddress) or network (SourceNetwork), each a second. Zero means no limit.
+type SourceLimits struct {
+	PacketsPerAddress    int `json:"packetsPerAddress"`
+	BytesPerAddress      int `json:"bytesPerAddress"`      // of frames
+	NewClientsPerAddress int `json:"newClientsPerAddress"` // sessions and flows that begin
+	PacketsPerNetwork    int `json:"packetsPerNetwork"`    // of no session or flow
+	BytesPerNetwork      int `json:"bytesPerNetwork"`      // of frames of no session or flow
+	NewClientsPerNetwork int `json:"newClientsPerNetwork"`
 }
 
 // Pool is an origin pool.

@@ -30,6 +30,17 @@ func (s Settings) WithDefaults() Settings {
 		MaxFlows:          cmp.Or(s.Limits.MaxFlows, unlimited),
 		MaxFlowsPerSource: cmp.Or(s.Limits.MaxFlowsPerSource, 1024),
 		NewFlowsPerSecond: cmp.Or(s.Limits.NewFlowsPerSecond, 20000),
+		// Behind one address of a mobile network are 64 to 128 subscribers (RFC 7422 has 64 in its example). A player opens a
+		// handful of sessions and flows to join, and one for each server of a list that is refreshed: one a second for each of
+		// them is far more than they ever begin together. Five times as many may come at once. A network of such addresses has
+		// ten times as much, since its addresses are never busy all at once.
+		NewClientsPerAddress: cmp.Or(s.Limits.NewClientsPerAddress, 200),
+		NewClientsPerNetwork: cmp.Or(s.Limits.NewClientsPerNetwork, 2000),
+		// What a session may carry is for the operator to know: a download takes all there is.
+		PacketsPerAddress: s.Limits.PacketsPerAddress,
+		BytesPerAddress:   s.Limits.BytesPerAddress,
+		PacketsPerNetwork: s.Limits.PacketsPerNetwork,
+		BytesPerNetwork:   s.Limits.BytesPerNetwork,
 	}
 	s.Shield = s.Shield.withDefaults()
 	if s.Management.ACME != (ACME{}) {
@@ -76,6 +87,7 @@ func (s Service) withDefaults(edge []Prefix) Service {
 	s.UDPHeader = cmp.Or(s.UDPHeader, "none")
 	s.Timeouts = Timeouts{
 		Connect:    cmp.Or(s.Timeouts.Connect, Duration(5*time.Second)),
+		FirstByte:  s.Timeouts.FirstByte,
 		Header:     cmp.Or(s.Timeouts.Header, Duration(5*time.Second)),
 		Idle:       cmp.Or(s.Timeouts.Idle, Duration(2*time.Hour)),
 		HalfClose:  cmp.Or(s.Timeouts.HalfClose, Duration(time.Minute)),

@@ -96,6 +96,14 @@ type Limits struct {
 	MaxFlows          int `json:"maxFlows,omitempty"`          // default 1048576
 	MaxFlowsPerSource int `json:"maxFlowsPerSource,omitempty"` // of one IPv4 /24 or IPv6 /56; default 1024
 	NewFlowsPerSecond int `json:"newFlowsPerSecond,omitempty"` // default 20000
+	// Those of one source, an address (of IPv6 its /64) or a network (IPv4 /24, IPv6 /48). The shield keeps them, in front of
+	// both engines; without it they have no effect. -1: no limit.
+	PacketsPerAddress    int `json:"packetsPerAddress,omitempty"`    // a second; default: no limit
+	BytesPerAddress      int `json:"bytesPerAddress,omitempty"`      // of frames, a second; default: no limit
+	NewClientsPerAddress int `json:"newClientsPerAddress,omitempty"` // sessions and flows that begin, a second; default 200
+	PacketsPerNetwork    int `json:"packetsPerNetwork,omitempty"`    // of no session or flow, a second; default: no limit
+	BytesPerNetwork      int `json:"bytesPerNetwork,omitempty"`      // of frames of no session or flow, a second; default: no limit
+	NewClientsPerNetwork int `json:"newClientsPerNetwork,omitempty"` // sessions and flows that begin, a second; default 2000
 }
 
 // Pool is an origin pool.
@@ -150,6 +158,7 @@ type Service struct {
 // Timeouts end what does not go on. Zero: the default.
 type Timeouts struct {
 	Connect    Duration `json:"connect,omitzero"`    // default 5s
+	FirstByte  Duration `json:"firstByte,omitzero"`  // default: none; for protocols in which the client speaks first
 	Header     Duration `json:"header,omitzero"`     // default 5s
 	Idle       Duration `json:"idle,omitzero"`       // default 2h
 	HalfClose  Duration `json:"halfClose,omitzero"`  // default 60s
@@ -159,8 +168,12 @@ type Timeouts struct {
 
 // ServiceLimits bound one service. Zero: no limit of its own, unless a default is named.
 type ServiceLimits struct {
-	MaxSessions       int `json:"maxSessions,omitempty"`
-	MaxFlows          int `json:"maxFlows,omitempty"`
-	NewFlowsPerSecond int `json:"newFlowsPerSecond,omitempty"`
-	MaxAmplification  int `json:"maxAmplification,omitempty"` // bytes to an unproven UDP source for each byte from it, on the wire; default 3, at most 100; -1: no limit
+	MaxSessions           int `json:"maxSessions,omitempty"`
+	MaxSessionsPerAddress int `json:"maxSessionsPerAddress,omitempty"` // of IPv6, of a /64
+	MaxSessionsPerNetwork int `json:"maxSessionsPerNetwork,omitempty"` // of an IPv4 /24 or IPv6 /48
+	NewSessionsPerAddress int `json:"newSessionsPerAddress,omitempty"` // a second; five seconds' worth may come at once
+	MaxFlows              int `json:"maxFlows,omitempty"`
+	NewFlowsPerSecond     int `json:"newFlowsPerSecond,omitempty"`
+	NewClientsPerSecond   int `json:"newClientsPerSecond,omitempty"` // sessions and flows; what is beyond the shield drops, those who were here before last
+	MaxAmplification      int `json:"maxAmplification,omitempty"`    // bytes to an unproven UDP source for each byte from it, on the wire; default 3, at most 100; -1: no limit
 }

@@ -178,4 +178,19 @@ func (v *validator) limits() {
 	v.between(at.field("maxFlows"), l.MaxFlows, 1, unlimited, "")
 	v.between(at.field("maxFlowsPerSource"), l.MaxFlowsPerSource, 1, unlimited, "")
 	v.between(at.field("newFlowsPerSecond"), l.NewFlowsPerSecond, 1, 10_000_000, "")
+	v.rate(at.field("packetsPerAddress"), l.PacketsPerAddress, 10)
+	v.rate(at.field("bytesPerAddress"), l.BytesPerAddress, 10_000)
+	v.rate(at.field("newClientsPerAddress"), l.NewClientsPerAddress, 1)
+	v.rate(at.field("packetsPerNetwork"), l.PacketsPerNetwork, 10)
+	v.rate(at.field("bytesPerNetwork"), l.BytesPerNetwork, 10_000)
+	v.rate(at.field("newClientsPerNetwork"), l.NewClientsPerNetwork, 1)
+}
+
+// rate checks a limit of the shield for one source. Below least nobody could play; the most is 100 Gbit/s and what fits into
+// it.
+func (v *validator) rate(at path, n, least int) {
+	if n == 0 || n == -1 {
+		return
+	}
+	v.between(at, n, least, 12_500_000_000, ", or -1 for no limit")
 }

@@ -144,6 +144,9 @@ func (v *validator) upstreams(at path, s Service) {
 func (v *validator) timeouts(at path, t Timeouts) {
 	const day = 24 * time.Hour
 	v.lasts(at.field("connect"), time.Duration(t.Connect), 100*time.Millisecond, time.Minute)
+	if t.FirstByte != 0 {
+		v.lasts(at.field("firstByte"), time.Duration(t.FirstByte), 100*time.Millisecond, time.Hour)
+	}
 	v.lasts(at.field("header"), time.Duration(t.Header), 100*time.Millisecond, time.Minute)
 	v.lasts(at.field("idle"), time.Duration(t.Idle), time.Second, 7*day)
 	v.lasts(at.field("halfClose"), time.Duration(t.HalfClose), time.Second, day)
@@ -153,6 +156,14 @@ func (v *validator) timeouts(at path, t Timeouts) {
 
 func (v *validator) serviceLimits(at path, l ServiceLimits) {
 	v.between(at.field("maxSessions"), l.MaxSessions, 0, unlimited, "; left out there is no limit")
+	v.between(at.field("maxSessionsPerAddress"), l.MaxSessionsPerAddress, 0, unlimited, "; left out there is no limit")
+	v.between(at.field("maxSessionsPerNetwork"), l.MaxSessionsPerNetwork, 0, unlimited, "; left out there is no limit")
+	if l.MaxSessionsPerNetwork > 0 && l.MaxSessionsPerNetwork < l.MaxSessionsPerAddress {
+		v.add(at.field("maxSessionsPerNetwork"), "%d is fewer than the %d of one address (maxSessionsPerAddress), which could never be reached; raise this one or lower the other",
+			l.MaxSessionsPerNetwork, l.MaxSessionsPerAddress)
+	}
+	v.between(at.field("newSessionsPerAddress"), l.NewSessionsPerAddress, 0, 10_000_000, "; left out there is no limit")
+	v.between(at.field("newClientsPerSecond"), l.NewClientsPerSecond, 0, 10_000_000, "; left out there is no limit")
 	v.between(at.field("maxFlows"), l.MaxFlows, 0, unlimited, "; left out there is no limit")
 	v.between(at.field("newFlowsPerSecond"), l.NewFlowsPerSecond, 0, 10_000_000, "; left out there is no limit")
 	if l.MaxAmplification != -1 {

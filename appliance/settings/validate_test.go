@@ -92,6 +92,11 @@ func TestValidate(t *testing.T) {
 		{"management overlaps the edge", limits, limits + `, "management": { "networks": ["203.0.113.0/24"] }`, []string{`management.networks[0]: "203.0.113.0/24" overlaps with the edge address "203.0.113.10/32" (edge.addresses[0]); clients must not be able to manage the box, so keep the two apart`}},
 		{"DNS server of many", limits, limits + `, "dns": { "servers": ["224.0.0.251"] }`, []string{`dns.servers[0]: "224.0.0.251" is not the address of one DNS server; write it like "192.0.2.53" or "192.0.2.53:5353"`}},
 		{"negative limit", limits, limits + `, "limits": { "maxSessions": -1 }`, []string{"limits.maxSessions: -1 is out of bounds; it must be 1 to 1048576"}},
+		{"rates of one source", limits, limits + `, "limits": { "packetsPerAddress": 1000, "bytesPerNetwork": 1000000000, "newClientsPerAddress": -1 }`, nil},
+		{"rates of one source are wrong", limits, limits + `, "limits": { "packetsPerAddress": 5, "bytesPerAddress": 100, "newClientsPerNetwork": -2 }`, []string{
+			"limits.packetsPerAddress: 5 is out of bounds; it must be 10 to 12500000000, or -1 for no limit",
+			"limits.bytesPerAddress: 100 is out of bounds; it must be 10000 to 12500000000, or -1 for no limit",
+			"limits.newClientsPerNetwork: -2 is out of bounds; it must be 1 to 12500000000, or -1 for no limit"}},
 		{"limit too high", limits, limits + `, "limits": { "newFlowsPerSecond": 10000001 }`, []string{"limits.newFlowsPerSecond: 10000001 is out of bounds; it must be 1 to 10000000"}},
 
 		// pools
@@ -179,6 +184,13 @@ func TestValidate(t *testing.T) {
 		{"limits", headers, headers + `, "limits": { "maxSessions": -2, "maxAmplification": -2 }`, []string{
 			"services[0].limits.maxSessions: -2 is out of bounds; it must be 0 to 1048576; left out there is no limit",
 			"services[0].limits.maxAmplification: -2 is out of bounds; it must be 1 to 100, or -1 for no limit"}},
+		{"limits of one source", headers, headers + `, "limits": { "maxSessionsPerAddress": 5, "maxSessionsPerNetwork": 5, "newSessionsPerAddress": 1, "newClientsPerSecond": 1 }`, nil},
+		{"limits of one source are wrong", headers, headers + `, "limits": { "maxSessionsPerAddress": 9, "maxSessionsPerNetwork": 5, "newSessionsPerAddress": -1 }`, []string{
+			"services[0].limits.maxSessionsPerNetwork: 5 is fewer than the 9 of one address (maxSessionsPerAddress), which could never be reached; raise this one or lower the other",
+			"services[0].limits.newSessionsPerAddress: -1 is out of bounds; it must be 0 to 10000000; left out there is no limit"}},
+		{"first byte", headers, headers + `, "timeouts": { "firstByte": "10s" }`, nil},
+		{"first byte too soon", headers, headers + `, "timeouts": { "firstByte": "1ms" }`, []string{
+			`services[0].timeouts.firstByte: "1ms" is out of bounds; it must be "100ms" to "1h"`}},
 		{"amplification without limit", headers, headers + `, "limits": { "maxAmplification": -1 }`, nil},
 		{"hidden service", `"services": [`, `"services": [ { "name": "hidden", "protocols": ["tcp"], "ports": ["1-65535"], "pool": "games" }, `, nil},
 	}

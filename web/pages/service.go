@@ -36,8 +36,9 @@ var serviceInputs = append([]string{"name", "protocols", "ports", "addresses", "
 
 // serviceMore are those that are out of sight at first.
 var serviceMore = []string{"headerTlvs", "transparent", "path",
-	"timeouts.connect", "timeouts.header", "timeouts.idle", "timeouts.halfClose", "timeouts.writeStall", "timeouts.flowIdle",
-	"limits.maxSessions", "limits.maxFlows", "limits.newFlowsPerSecond", "limits.maxAmplification"}
+	"timeouts.connect", "timeouts.firstByte", "timeouts.header", "timeouts.idle", "timeouts.halfClose", "timeouts.writeStall", "timeouts.flowIdle",
+	"limits.maxSessions", "limits.maxSessionsPerAddress", "limits.maxSessionsPerNetwork", "limits.newSessionsPerAddress",
+	"limits.maxFlows", "limits.newFlowsPerSecond", "limits.newClientsPerSecond", "limits.maxAmplification"}
 
 // ServiceForm shows a service to be edited, or a new one, which ?copy= makes from another and ?preset= from what is known
 // about a kind of server.
@@ -146,34 +147,34 @@ func (t *typed) service(was settings.Service) settings.Service {
 	s.Upstreams = list[settings.Prefix](t, "upstreams")
 	s.Timeouts = settings.Timeouts{
 		Connect:    one[settings.Duration](t, "timeouts.connect"),
+		FirstByte:  one[settings.Duration](t, "timeouts.firstByte"),
 		Header:     one[settings.Duration](t, "timeouts.header"),
 		Idle:       one[settings.Duration](t, "timeouts.idle"),
 		HalfClose:  one[settings.Duration](t, "timeouts.halfClose"),
 		WriteStall: one[settings.Duration](t, "timeouts.writeStall"),
 		FlowIdle:   one[settings.Duration](t, "timeouts.flowIdle"),
 	}
-	s.Limits = settings.ServiceLimits{
-		MaxSessions:       t.number("limits.maxSessions"),
-		MaxFlows:          t.number("limits.maxFlows"),
-		NewFlowsPerSecond: t.number("limits.newFlowsPerSecond"),
-		MaxAmplification:  t.number("limits.maxAmplification"),
+	for name, n := range serviceBoundsOf(&s.Limits) {
+		*n = t.number("limits." + name)
 	}
 	return s
 }
 
 // serviceValues is a service as its form shows it.
 func serviceValues(s settings.Service) url.Values {
-	return url.Values{
+	values := url.Values{
 		"name": {s.Name}, "protocols": s.Protocols, "ports": {joined(s.Ports)}, "addresses": {prefixText(s.Addresses)},
 		"pool": {s.Pool}, "path": {cmp.Or(s.Path, "auto")},
 		"tcpHeader": {cmp.Or(s.TCPHeader, "none")}, "udpHeader": {cmp.Or(s.UDPHeader, "none")},
 		"headerTlvs": s.HeaderTLVs, "transparent": {checkedText(s.Transparent)}, "upstreams": {prefixText(s.Upstreams)},
-		"timeouts.connect": {durationField(s.Timeouts.Connect)}, "timeouts.header": {durationField(s.Timeouts.Header)},
+		"timeouts.connect": {durationField(s.Timeouts.Connect)}, "timeouts.firstByte": {durationField(s.Timeouts.FirstByte)}, "timeouts.header": {durationField(s.Timeouts.Header)},
 		"timeouts.idle": {durationField(s.Timeouts.Idle)}, "timeouts.halfClose": {durationField(s.Timeouts.HalfClose)},
 		"timeouts.writeStall": {durationField(s.Timeouts.WriteStall)}, "timeouts.flowIdle": {durationField(s.Timeouts.FlowIdle)},
-		"limits.maxSessions": {numberField(s.Limits.MaxSessions)}, "limits.maxFlows": {numberField(s.Limits.MaxFlows)},
-		"limits.newFlowsPerSecond": {numberField(s.Limits.NewFlowsPerSecond)}, "limits.maxAmplification": {numberField(s.Limits.MaxAmplification)},
 	}
+	for name, n := range serviceBoundsOf(&s.Limits) {
+		values.Set("limits."+name, numberField(*n))
+	}
+	return values
 }
 
 func checkedText(on bool) string {

@@ -118,6 +118,12 @@ func limitsOf(s settings.Settings, edge *status.Edge) []limit {
 		{"maxFlows", all.MaxFlows, s.Limits.MaxFlows == 0, inForce.MaxFlows},
 		{"maxFlowsPerSource", all.MaxFlowsPerSource, s.Limits.MaxFlowsPerSource == 0, inForce.MaxFlowsPerSource},
 		{"newFlowsPerSecond", all.NewFlowsPerSecond, s.Limits.NewFlowsPerSecond == 0, inForce.NewFlowsPerSec},
+		{"packetsPerAddress", all.PacketsPerAddress, s.Limits.PacketsPerAddress == 0, inForce.Sources.PacketsPerAddress},
+		{"bytesPerAddress", all.BytesPerAddress, s.Limits.BytesPerAddress == 0, inForce.Sources.BytesPerAddress},
+		{"newClientsPerAddress", all.NewClientsPerAddress, s.Limits.NewClientsPerAddress == 0, inForce.Sources.NewClientsPerAddress},
+		{"packetsPerNetwork", all.PacketsPerNetwork, s.Limits.PacketsPerNetwork == 0, inForce.Sources.PacketsPerNetwork},
+		{"bytesPerNetwork", all.BytesPerNetwork, s.Limits.BytesPerNetwork == 0, inForce.Sources.BytesPerNetwork},
+		{"newClientsPerNetwork", all.NewClientsPerNetwork, s.Limits.NewClientsPerNetwork == 0, inForce.Sources.NewClientsPerNetwork},
 	}
 }
 

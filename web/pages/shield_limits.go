@@ -33,11 +33,19 @@ func (v limitsView) Others() []settings.Problem {
 
 // boundsOf are the limits of the box by the names of their fields.
 func boundsOf(l *settings.Limits) map[string]*int {
-	return map[string]*int{"maxSessions": &l.MaxSessions, "maxFlows": &l.MaxFlows, "maxFlowsPerSource": &l.MaxFlowsPerSource, "newFlowsPerSecond": &l.NewFlowsPerSecond}
+	return map[string]*int{
+		"maxSessions": &l.MaxSessions, "maxFlows": &l.MaxFlows, "maxFlowsPerSource": &l.MaxFlowsPerSource, "newFlowsPerSecond": &l.NewFlowsPerSecond,
+		"packetsPerAddress": &l.PacketsPerAddress, "bytesPerAddress": &l.BytesPerAddress, "newClientsPerAddress": &l.NewClientsPerAddress,
+		"packetsPerNetwork": &l.PacketsPerNetwork, "bytesPerNetwork": &l.BytesPerNetwork, "newClientsPerNetwork": &l.NewClientsPerNetwork,
+	}
 }
 
 func serviceBoundsOf(l *settings.ServiceLimits) map[string]*int {
-	return map[string]*int{"maxSessions": &l.MaxSessions, "maxFlows": &l.MaxFlows, "newFlowsPerSecond": &l.NewFlowsPerSecond, "maxAmplification": &l.MaxAmplification}
+	return map[string]*int{
+		"maxSessions": &l.MaxSessions, "maxSessionsPerAddress": &l.MaxSessionsPerAddress, "maxSessionsPerNetwork": &l.MaxSessionsPerNetwork,
+		"newSessionsPerAddress": &l.NewSessionsPerAddress, "maxFlows": &l.MaxFlows, "newFlowsPerSecond": &l.NewFlowsPerSecond,
+		"newClientsPerSecond": &l.NewClientsPerSecond, "maxAmplification": &l.MaxAmplification,
+	}
 }
 
 // LimitsPage is the form as the settings are.
