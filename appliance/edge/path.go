@@ -19,6 +19,7 @@ func (e *Edge) openPath() {
 	path, err := kernel.Open(kernel.Options{
 		Dir: e.options.Pins, Pools: e.pools, Log: e.options.Log, Conditions: &e.conditions, Wanted: e.engine.EventsWanted, Publish: e.engine.Publish,
 		Count: e.engine.CountOther, Sample: e.samples.Add,
+		CountSource: e.engine.CountOtherSource,
 		Route: func(to netip.Addr) (kernel.Route, error) {
 			way, err := steering.RouteTo(to)
 			return kernel.Route(way), err
@@ -30,7 +31,7 @@ func (e *Edge) openPath() {
 		return
 	}
 	e.path = path
-	e.engine.CatchUp, e.engine.Share = path.CatchUp, path.Share
+	e.engine.CatchUp, e.engine.Share, e.engine.ShareSource = path.CatchUp, path.Share, path.ShareSource
 	path.Share(0, 0) // not what the last process had
 }
 

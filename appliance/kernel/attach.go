@@ -93,7 +93,7 @@ func most(n int) uint32 {
 	return limit(n)
 }
 
-// maxHalfOpen is how many SYNs the origins may have to answer at once. A flood is then the kernel's, which answers with cookies
+// maxHalfOpen is how many sessions there may be whose clients have not proven their addresses. A flood is then the kernel's, which answers with cookies
 // for the listeners of the user path; sessions that are open are not touched by it.
 const maxHalfOpen = 1024
 

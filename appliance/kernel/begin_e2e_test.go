@@ -269,7 +269,7 @@ func TestLimits(t *testing.T) {
 		})
 	})
 	for _, f := range families {
-		t.Run("of sessions without an answer/"+f.name, func(t *testing.T) {
+		t.Run("of sessions whose clients have proven nothing/"+f.name, func(t *testing.T) {
 			defer r.wipe(t)
 			r.set(t, func(c *bpfConfiguration) { c.HalfOpen = 2 })
 			defer r.apply(t, vectorPlan())
@@ -281,6 +281,8 @@ func TestLimits(t *testing.T) {
 			first.moves(fromClient, synOnly, synOnly)
 			r.passes(t, f.opening(protocolUDP, 50000, portPlain).frame(), arrival{}) // a flow waits for nobody
 			first.moves(fromOrigin, segment{flags: flagSYN | flagACK, ack: 1, window: 60000}, segment{flags: flagSYN | flagACK, ack: 1, window: 60000 - uint16(first.h())})
+			r.leaves(t, next, arrival{}, leftHalfOpen) // anybody can bring that about, from any address
+			first.moves(fromClient, ackAt(1, 1), first.headed(ackAt(1, 1)))
 			r.passes(t, next, arrival{})
 			r.leaves(t, f.opening(protocolTCP, 50001, portPlain).frame(), arrival{}, leftHalfOpen)
 			second.moves(fromOrigin, resetAt(0, 1), resetAt(0, 1))

@@ -43,6 +43,15 @@ type bpfCount struct {
 	NewFlows uint64
 }
 
+type bpfCrowding struct {
+	_             structs.HostLayout
+	Address       [16]uint8
+	Service       uint32
+	N             int32
+	NewPerAddress uint32
+	Zero          uint32
+}
+
 type bpfEnding struct {
 	_          structs.HostLayout
 	Slot       uint32
@@ -81,6 +90,12 @@ type bpfGuard struct {
 	Flags     uint32
 	FirstRule uint32
 	Rules     uint32
+}
+
+type bpfHolder struct {
+	_        structs.HostLayout
+	Sessions uint32
+	Others   uint32
 }
 
 type bpfInterface struct {
@@ -177,6 +192,10 @@ type bpfService struct {
 	MaxFlows      uint32
 	NewFlows      uint32
 	Amplification uint32
+	MaxPerAddress uint32
+	MaxPerNetwork uint32
+	NewPerAddress uint32
+	NewClients    uint32
 	Path          uint8
 	TcpHeader     uint8
 	UdpHeader     uint8
@@ -236,6 +255,13 @@ type bpfShieldConfiguration struct {
 	Rules     uint32
 }
 
+type bpfSource struct {
+	_       structs.HostLayout
+	Address [16]uint8
+	Service uint32
+	Network uint32
+}
+
 type bpfText struct {
 	_     structs.HostLayout
 	Bytes [128]uint8
@@ -291,6 +317,7 @@ const (
 	bpfMapEvents           = "events"
 	bpfMapFragments        = "fragments"
 	bpfMapGuards           = "guards"
+	bpfMapHolders          = "holders"
 	bpfMapInterfaces       = "interfaces"
 	bpfMapLeft             = "left"
 	bpfMapMembers          = "members"
@@ -298,6 +325,7 @@ const (
 	bpfMapOriginCounts     = "origin_counts"
 	bpfMapPacketRules      = "packet_rules"
 	bpfMapPages            = "pages"
+	bpfMapPaid             = "paid"
 	bpfMapPools            = "pools"
 	bpfMapPressures        = "pressures"
 	bpfMapRoutes           = "routes"
@@ -318,13 +346,16 @@ const (
 	bpfMapTurnCounts       = "turn_counts"
 	bpfMapTurns            = "turns"
 	bpfMapVectors          = "vectors"
+	bpfProgCrowd           = "crowd"
 	bpfProgEnd             = "end"
 	bpfProgPath            = "path"
 	bpfProgShield          = "shield"
 	bpfVarUnusedAddressKey = "unused_address_key"
+	bpfVarUnusedCrowding   = "unused_crowding"
 	bpfVarUnusedEnding     = "unused_ending"
 	bpfVarUnusedEvent      = "unused_event"
 	bpfVarUnusedGuard      = "unused_guard"
+	bpfVarUnusedHolder     = "unused_holder"
 	bpfVarUnusedMember     = "unused_member"
 	bpfVarUnusedPacketRule = "unused_packet_rule"
 	bpfVarUnusedPool       = "unused_pool"
@@ -333,6 +364,7 @@ const (
 	bpfVarUnusedSample     = "unused_sample"
 	bpfVarUnusedService    = "unused_service"
 	bpfVarUnusedSession    = "unused_session"
+	bpfVarUnusedSource     = "unused_source"
 	bpfVarUnusedTuple      = "unused_tuple"
 	bpfVarUnusedVectorKey  = "unused_vector_key"
 )
@@ -379,6 +411,7 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	Crowd  *ebpf.ProgramSpec `ebpf:"crowd"`
 	End    *ebpf.ProgramSpec `ebpf:"end"`
 	Path   *ebpf.ProgramSpec `ebpf:"path"`
 	Shield *ebpf.ProgramSpec `ebpf:"shield"`
@@ -396,6 +429,7 @@ type bpfMapSpecs struct {
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
 	Guards        *ebpf.MapSpec `ebpf:"guards"`
+	Holders       *ebpf.MapSpec `ebpf:"holders"`
 	Interfaces    *ebpf.MapSpec `ebpf:"interfaces"`
 	Left          *ebpf.MapSpec `ebpf:"left"`
 	Members       *ebpf.MapSpec `ebpf:"members"`
@@ -403,6 +437,7 @@ type bpfMapSpecs struct {
 	OriginCounts  *ebpf.MapSpec `ebpf:"origin_counts"`
 	PacketRules   *ebpf.MapSpec `ebpf:"packet_rules"`
 	Pages         *ebpf.MapSpec `ebpf:"pages"`
+	Paid          *ebpf.MapSpec `ebpf:"paid"`
 	Pools         *ebpf.MapSpec `ebpf:"pools"`
 	Pressures     *ebpf.MapSpec `ebpf:"pressures"`
 	Routes        *ebpf.MapSpec `ebpf:"routes"`
@@ -430,9 +465,11 @@ type bpfMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
 	UnusedAddressKey *ebpf.VariableSpec `ebpf:"unused_address_key"`
+	UnusedCrowding   *ebpf.VariableSpec `ebpf:"unused_crowding"`
 	UnusedEnding     *ebpf.VariableSpec `ebpf:"unused_ending"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedGuard      *ebpf.VariableSpec `ebpf:"unused_guard"`
+	UnusedHolder     *ebpf.VariableSpec `ebpf:"unused_holder"`
 	UnusedMember     *ebpf.VariableSpec `ebpf:"unused_member"`
 	UnusedPacketRule *ebpf.VariableSpec `ebpf:"unused_packet_rule"`
 	UnusedPool       *ebpf.VariableSpec `ebpf:"unused_pool"`
@@ -441,6 +478,7 @@ type bpfVariableSpecs struct {
 	UnusedSample     *ebpf.VariableSpec `ebpf:"unused_sample"`
 	UnusedService    *ebpf.VariableSpec `ebpf:"unused_service"`
 	UnusedSession    *ebpf.VariableSpec `ebpf:"unused_session"`
+	UnusedSource     *ebpf.VariableSpec `ebpf:"unused_source"`
 	UnusedTuple      *ebpf.VariableSpec `ebpf:"unused_tuple"`
 	UnusedVectorKey  *ebpf.VariableSpec `ebpf:"unused_vector_key"`
 }
@@ -473,6 +511,7 @@ type bpfMaps struct {
 	Events        *ebpf.Map `ebpf:"events"`
 	Fragments     *ebpf.Map `ebpf:"fragments"`
 	Guards        *ebpf.Map `ebpf:"guards"`
+	Holders       *ebpf.Map `ebpf:"holders"`
 	Interfaces    *ebpf.Map `ebpf:"interfaces"`
 	Left          *ebpf.Map `ebpf:"left"`
 	Members       *ebpf.Map `ebpf:"members"`
@@ -480,6 +519,7 @@ type bpfMaps struct {
 	OriginCounts  *ebpf.Map `ebpf:"origin_counts"`
 	PacketRules   *ebpf.Map `ebpf:"packet_rules"`
 	Pages         *ebpf.Map `ebpf:"pages"`
+	Paid          *ebpf.Map `ebpf:"paid"`
 	Pools         *ebpf.Map `ebpf:"pools"`
 	Pressures     *ebpf.Map `ebpf:"pressures"`
 	Routes        *ebpf.Map `ebpf:"routes"`
@@ -512,6 +552,7 @@ func (m *bpfMaps) Close() error {
 		m.Events,
 		m.Fragments,
 		m.Guards,
+		m.Holders,
 		m.Interfaces,
 		m.Left,
 		m.Members,
@@ -519,6 +560,7 @@ func (m *bpfMaps) Close() error {
 		m.OriginCounts,
 		m.PacketRules,
 		m.Pages,
+		m.Paid,
 		m.Pools,
 		m.Pressures,
 		m.Routes,
@@ -547,9 +589,11 @@ func (m *bpfMaps) Close() error {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
 	UnusedAddressKey *ebpf.Variable `ebpf:"unused_address_key"`
+	UnusedCrowding   *ebpf.Variable `ebpf:"unused_crowding"`
 	UnusedEnding     *ebpf.Variable `ebpf:"unused_ending"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedGuard      *ebpf.Variable `ebpf:"unused_guard"`
+	UnusedHolder     *ebpf.Variable `ebpf:"unused_holder"`
 	UnusedMember     *ebpf.Variable `ebpf:"unused_member"`
 	UnusedPacketRule *ebpf.Variable `ebpf:"unused_packet_rule"`
 	UnusedPool       *ebpf.Variable `ebpf:"unused_pool"`
@@ -558,6 +602,7 @@ type bpfVariables struct {
 	UnusedSample     *ebpf.Variable `ebpf:"unused_sample"`
 	UnusedService    *ebpf.Variable `ebpf:"unused_service"`
 	UnusedSession    *ebpf.Variable `ebpf:"unused_session"`
+	UnusedSource     *ebpf.Variable `ebpf:"unused_source"`
 	UnusedTuple      *ebpf.Variable `ebpf:"unused_tuple"`
 	UnusedVectorKey  *ebpf.Variable `ebpf:"unused_vector_key"`
 }
@@ -566,6 +611,7 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	Crowd  *ebpf.Program `ebpf:"crowd"`
 	End    *ebpf.Program `ebpf:"end"`
 	Path   *ebpf.Program `ebpf:"path"`
 	Shield *ebpf.Program `ebpf:"shield"`
@@ -573,6 +619,7 @@ type bpfPrograms struct {
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.Crowd,
 		p.End,
 		p.Path,
 		p.Shield,

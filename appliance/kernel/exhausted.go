@@ -18,7 +18,7 @@ var exhausted = []struct {
 		"The box has no port of its own that it could use for one more client of that origin, so the user path carries what is new, with ports of its own. Add an address or an origin, or make the service transparent."},
 	{9, "kernel-path-full", "The kernel path is full",
 		"It has as many sessions as the memory of this box is good for, so the user path carries what is new. Ban what does not belong here, or use a box with more memory."},
-	{11, "kernel-path-half-open", "More connections are begun than origins answer",
+	{11, "kernel-path-half-open", "More connections are begun than clients finish",
 		"This is what a flood of SYNs looks like. New connections go by the user path, whose SYN cookies keep the place for real players; those that are open are not touched."},
 }
 

@@ -28,6 +28,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -55,6 +56,8 @@ type Options struct {
 	Count func(service string, protocol plan.Protocol, n int64)
 	// Sample takes the packets that the shield picks out.
 	Sample func(status.Sample)
+	// CountSource tells it of n more sessions of a client of a service that bounds single sources.
+	CountSource func(service string, client netip.Addr, n int)
 }
 
 // Route is the way to an address.
@@ -82,6 +85,8 @@ type Path struct {
 	ledger     ledger
 	shield     shield
 	banned     map[netip.Prefix]bool
+
+	crowds atomic.Pointer[map[string]crowdOf] // services that bound single sources, by name
 
 	exhaustions [3]exhaustion  // as exhausted
 	sample      ringbuf.Record // of the event or packet that is read
@@ -124,7 +129,7 @@ func Open(o Options) (*Path, error) {
 			return nil, errors.Join(err, k.close())
 		}
 	}
-	if err := errors.Join(k.loadBans(), k.findSessions()); err != nil {
+	if err := errors.Join(k.loadBans(), k.forgetOthers(), k.findSessions()); err != nil {
 		return nil, errors.Join(err, k.close())
 	}
 	return k, nil

@@ -54,7 +54,7 @@ func TestLayout(t *testing.T) {
 	for name, v := range map[string]any{
 		"session": bpfSession{}, "event": bpfEvent{}, "ref": bpfRef{}, "tuple": bpfTuple{}, "address_key": bpfAddressKey{}, "route": bpfRoute{},
 		"service": bpfService{}, "pool": bpfPool{}, "member": bpfMember{}, "configuration": bpfConfiguration{}, "total": bpfTotal{},
-		"count": bpfCount{}, "interface": bpfInterface{}, "ending": bpfEnding{},
+		"count": bpfCount{}, "interface": bpfInterface{}, "ending": bpfEnding{}, "source": bpfSource{}, "holder": bpfHolder{}, "crowding": bpfCrowding{},
 	} {
 		var c *btf.Struct
 		if err := spec.Types.TypeByName(name, &c); err != nil {
@@ -130,12 +130,12 @@ func TestConstants(t *testing.T) {
 	header := constantsOf(t, "bpf/layout.h", "bpf/maps.h")
 	for name, want := range map[string]int{
 		"LAYOUT": layout, "CLIENT": client, "ORIGIN": originSide, "NUMBERS": maxNumber,
-		"SIDE_FIN": sideFIN, "SIDE_FINACKED": sideFINAcked, "SIDE_SPOKE": sideSpoke,
+		"SIDE_FIN": sideFIN, "SIDE_FINACKED": sideFINAcked, "SIDE_SPOKE": sideSpoke, "SIDE_PROVEN": sideProven, "SESSION_COUNTED": sessionCounted, "BURST_OF_RATE": 5,
 		"STATE_FREE": stateFree, "STATE_SYN": stateSYN, "STATE_OPEN": stateOpen, "STATE_CLOSED": stateClosed,
 		"SESSION_V4": sessionV4, "SESSION_HEADED": sessionHeaded, "SESSION_TRANSPARENT": sessionTransparent, "SESSION_LONG": sessionLong,
 		"SESSION_KILLED": sessionKilled, "SESSION_FIRST_ONLY": sessionFirstOnly,
 		"HEADER_NONE": headerNone, "HEADER_V1": headerV1, "HEADER_V2": headerV2, "HEADER_SPP": headerSPP,
-		"EVENT_BEGIN": eventBegin, "EVENT_ANSWERED": eventAnswered, "EVENT_END": eventEnd,
+		"EVENT_BEGIN": eventBegin, "EVENT_ANSWERED": eventAnswered, "EVENT_END": eventEnd, "EVENT_PROVEN": eventProven,
 		"PATH_TCP": pathTCP, "PATH_UDP": pathUDP,
 		"CHOICE_HASH": choiceHash, "CHOICE_TURNS": choiceTurns, "CHOICE_LEAST": choiceLeast,
 		"MEMBER_NO": memberNo, "MEMBER_YES": memberYes, "MEMBER_TRY": memberTry,

@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 	"unsafe"
@@ -16,17 +17,18 @@ import (
 
 // The numbers of bpf/layout.h.
 const (
-	layout = 1 // of the maps of sessions
+	layout = 2 // of the maps of sessions
 	others = 1 // of all other maps, besides what their sizes tell
 
-	eventBegin, eventAnswered, eventEnd = 1, 2, 3
+	eventBegin, eventAnswered, eventEnd, eventProven = 1, 2, 3, 4
 
 	stateFree, stateSYN, stateOpen, stateClosed = 0, 1, 2, 3
 
-	sideFIN, sideFINAcked, sideSpoke = 1, 2, 4
+	sideFIN, sideFINAcked, sideSpoke, sideProven = 1, 2, 4, 8
 
 	sessionV4, sessionHeaded, sessionTransparent, sessionLong, sessionKilled = 1, 2, 4, 8, 16
 	sessionFirstOnly                                                         = 64
+	sessionCounted                                                           = 256
 
 	client, originSide = 0, 1
 
@@ -50,6 +52,7 @@ type seen struct {
 	service          uint32
 	origin, place    uint32
 	taken            *origin.Origin // that counts it; nil: the plan has not told yet where it is
+	source           netip.Addr     // the client, if the user path counts it for the limits of single sources
 }
 
 func newLedger() ledger {
@@ -109,6 +112,17 @@ func (k *Path) begin(slot uint32, s *bpfSession, found bool) {
 	if !found {
 		k.report(status.Connect, s, 0)
 	}
+	k.countSource(n, s)
+}
+
+// countSource tells the user path, once, of a session that counts for the limits of its client, whose address is proven: what
+// only claims to be from there must not take its place.
+func (k *Path) countSource(n *seen, s *bpfSession) {
+	if s.Flags&sessionCounted == 0 || s.Side[client].Flags&sideProven == 0 || n.source.IsValid() || s.State == stateClosed {
+		return
+	}
+	n.source = netip.AddrFrom16(s.Side[client].Address).Unmap()
+	k.options.CountSource(k.names.service(n.service), n.source, 1)
 }
 
 // adopt counts sessions of the time before this process at their origins, once the plan tells who these are.
@@ -155,6 +169,9 @@ func (k *Path) over(slot uint32, s *bpfSession) {
 	k.options.Count(k.names.service(n.service), protocolOf(s), -1)
 	l.perOrigin[n.origin]--
 	l.perPlace[n.place]--
+	if n.source.IsValid() {
+		k.options.CountSource(k.names.service(n.service), n.source, -1)
+	}
 	reason := reasonOf(s)
 	l.reasons[protocolOf(s)][reason]++
 	if n.taken != nil {
@@ -219,6 +236,10 @@ func (k *Path) happened(e *bpfEvent) {
 	case eventAnswered:
 		if o := k.tables.origins[s.Origin]; o != nil {
 			o.Answered()
+		}
+	case eventProven:
+		if known {
+			k.countSource(k.ledger.slot(e.Slot), s)
 		}
 	case eventEnd:
 		if known {

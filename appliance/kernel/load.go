@@ -42,6 +42,7 @@ var perProcess = []string{"scratch"}
 // others it makes anew when they have changed, and fills them.
 var ofSessions = []string{
 	"sessions", "tuples", "spare", "totals", "events", "names", "service_counts", "origin_counts", "turn_counts", "sources", "fragments",
+	"holders",
 }
 
 // bpfFS is where a file system of type bpf belongs (systemd mounts it there).
@@ -92,6 +93,7 @@ func load(dir string) (*objects, error) {
 	spec.Maps["sessions"].MaxEntries = slots
 	spec.Maps["tuples"].MaxEntries = 2 * slots
 	spec.Maps["spare"].MaxEntries = slots
+	spec.Maps["holders"].MaxEntries = 4 * slots // address and network, of both engines
 	kept, err := pinMaps(spec, dir)
 	if err != nil {
 		return nil, err
@@ -216,7 +218,7 @@ func shape(spec *ebpf.CollectionSpec) string {
 	for _, name := range ofSessions {
 		m := spec.Maps[name]
 		_, _ = fmt.Fprintln(hash, layout, name, m.Type, m.KeySize, m.ValueSize, m.Flags) // a hash takes everything
-		if name != "sessions" && name != "tuples" && name != "spare" {
+		if name != "sessions" && name != "tuples" && name != "spare" && name != "holders" {
 			_, _ = fmt.Fprintln(hash, m.MaxEntries)
 		}
 	}

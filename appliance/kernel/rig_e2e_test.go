@@ -36,6 +36,7 @@ type rig struct {
 	calls      chan func() // for the thread that lives in the namespace
 	sniff      int         // a packet socket at the inner interface
 	output     []byte
+	sources    []string // what the user path was told of clients
 }
 
 // What a program may answer.
@@ -70,6 +71,9 @@ func newRig(t testing.TB, p *plan.Plan) *rig {
 			Publish: func(status.EventType, status.Session, status.Reason) {},
 			Count:   func(string, plan.Protocol, int64) {},
 			Sample:  func(status.Sample) {},
+			CountSource: func(service string, client netip.Addr, n int) {
+				r.sources = append(r.sources, fmt.Sprint(service, " ", client, " ", n))
+			},
 		})
 		return err
 	})

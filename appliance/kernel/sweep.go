@@ -36,6 +36,9 @@ func (k *Path) each(visit func(slot uint32, s *bpfSession)) error {
 const (
 	// lingerLong is how long an origin that closed first remembers the port (Linux: TCP_TIMEWAIT_LEN), with some more.
 	lingerLong = 61 * time.Second
+	// unproven is how long a client may leave the answer to its SYN unanswered: nearly all of those that do were never there.
+	// Linux repeats that answer for a minute, but who hears none of the first four, over 15 s, cannot play either.
+	unproven = 20 * time.Second
 	// linger is for what is still under way when a session has ended.
 	linger = 10 * time.Second
 	// quarantine is how long receivers of v2-first may remember a port, with some more (appliance/proxy/quarantine.go).
@@ -63,6 +66,7 @@ func (k *Path) sweepSlot(clock uint64, slot uint32, s *bpfSession) error {
 			k.begin(slot, s, false) // its event was lost
 		}
 		k.moved(slot, s)
+		k.countSource(k.ledger.slot(slot), s) // as above
 		reason, over := k.timedOut(s, since)
 		if !over {
 			return nil
@@ -99,6 +103,10 @@ func (k *Path) timedOut(s *bpfSession, since func(uint64) time.Duration) (status
 		return status.Normal, since(s.Active) > t.FlowIdle
 	case s.State == stateSYN:
 		return status.ConnectTimeout, since(s.Started) > t.Connect
+	case s.Side[client].Flags&sideProven == 0 && since(s.Started) > unproven:
+		return status.ClientTimeout, true
+	case t.FirstByte > 0 && s.Side[client].Bytes == 0 && since(s.Started) > t.FirstByte:
+		return status.FirstByteTimeout, true
 	case stalled(s) && since(stalledSince(s)) > t.WriteStall:
 		return status.WriteStall, true
 	case (s.Side[client].Flags|s.Side[originSide].Flags)&sideFIN != 0 && since(s.Active) > t.HalfClose:

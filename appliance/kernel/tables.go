@@ -29,6 +29,7 @@ type tables struct {
 	members   []bpfMember
 	turns     []uint32
 
+	crowds     map[string]crowdOf        // by name of a service
 	timeouts   map[uint32]plan.Timeouts  // by number of a service
 	origins    map[uint32]*origin.Origin // by number
 	interfaces []int                     // that origins are behind
@@ -71,6 +72,7 @@ func (k *Path) build(p *plan.Plan) (tables, error) {
 		t.timeouts[number] = s.Timeouts
 		t.services = append(t.services, serviceEntry(s, number))
 	}
+	k.buildCrowds(p, &t)
 	return t, errors.Join(k.buildGuards(p, &t), k.buildPools(p, &t))
 }
 
@@ -86,6 +88,8 @@ func serviceEntry(s *plan.Service, number uint32) bpfService {
 	e := bpfService{
 		Number: number, Pool: uint32(s.Pool), //nolint:gosec // Check bounds it
 		MaxSessions: limit(s.Limits.MaxSessions), MaxFlows: limit(s.Limits.MaxFlows), NewFlows: limit(s.Limits.NewFlowsPerSec),
+		MaxPerAddress: limit(s.Limits.MaxSessionsPerAddress), MaxPerNetwork: limit(s.Limits.MaxSessionsPerNetwork),
+		NewPerAddress: limit(s.Limits.NewSessionsPerAddress), NewClients: limit(s.Limits.NewClientsPerSec),
 		Amplification: min(limit(s.Limits.MaxAmplification), 65535), Path: carries(s),
 	}
 	switch s.TCPHeader {
@@ -301,6 +305,7 @@ func (k *Path) prepare(t tables) (generation uint32, err error) {
 // flip says that the tables of a generation count from now on.
 func (k *Path) flip(generation uint32, t tables) error {
 	k.tables = t
+	k.crowds.Store(&t.crowds)
 	k.adopt()
 	return k.configure(func(c *bpfConfiguration) { c.Generation, c.Off = generation, flag(k.blocked) })
 }

@@ -399,7 +399,7 @@ var tcpVectors = []struct {
 				c.t.Errorf("side %d sent %d bytes in %d packets, want %+v", side, got.Bytes, got.Packets-before.Side[side].Packets, want)
 			}
 		}
-		if got := s.Side[client]; got.Next != c.clientISN+1406 || got.Ack != c.originISN+1401 || got.Flags != sideSpoke {
+		if got := s.Side[client]; got.Next != c.clientISN+1406 || got.Ack != c.originISN+1401 || got.Flags != sideSpoke|sideProven {
 			c.t.Errorf("the client's side is %+v", got)
 		}
 		if got := s.Side[originSide]; got.Next != c.originISN+1402 || got.Ack != c.clientISN+1406 || got.Flags != sideSpoke {

@@ -14,6 +14,7 @@ type serviceStats struct {
 	shards []serviceShard
 	// Of the kernel path: they count for limits, and its own status tells them.
 	otherSessions, otherFlows atomic.Int64
+	crowd                     crowd
 }
 
 type serviceShard struct {

@@ -164,6 +164,9 @@ func (s *session) connected(events uint32) {
 	if !s.greet() || !s.watchClient() {
 		return
 	}
+	if s.silent() {
+		s.worker.sessions.sooner(s.index, s.started+int64(s.service.Timeouts.FirstByte))
+	}
 	// A server that speaks first may have spoken, and hung up, before its connect was heard of. It is all in this one
 	// event: an edge does not come twice.
 	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP) != 0 {

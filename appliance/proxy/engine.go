@@ -15,6 +15,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -49,8 +50,11 @@ type Engine struct {
 	// there is none. It is set before Run.
 	CatchUp func()
 	// Share tells the other engine how many sessions and flows this one has, whenever that changes; as CatchUp.
-	Share  func(sessions, flows int64)
-	events events
+	Share func(sessions, flows int64)
+	// ShareSource tells the other engine that this one has n more sessions of a client of a service that bounds single
+	// sources; as CatchUp.
+	ShareSource func(service string, client netip.Addr, n int)
+	events      events
 
 	openSessions, openFlows atomic.Int64
 	openReplies             atomic.Int64 // sockets that answer clients of flows
@@ -333,6 +337,21 @@ func (e *Engine) CountOther(service string, protocol plan.Protocol, n int64) {
 	}
 	e.otherSessions.Add(n)
 	stats.otherSessions.Add(n)
+}
+
+// CountOtherSource tells that the other engine carries n more sessions of a client of a service that bounds single sources.
+func (e *Engine) CountOtherSource(service string, client netip.Addr, n int) {
+	e.serviceStats(service).crowd.other(client, e.rateOf(service), time.Duration(e.clock()), n)
+}
+
+// rateOf is how many sessions a second one address may open of a service.
+func (e *Engine) rateOf(service string) int {
+	for _, s := range e.table.Load().services {
+		if s.Name == service {
+			return s.Limits.NewSessionsPerAddress
+		}
+	}
+	return 0
 }
 
 // carry counts sessions and flows that begin or end.

@@ -589,6 +589,20 @@ func TestTimeouts(t *testing.T) {
 		{"idle", quiet, func(s *plan.Service) { s.Timeouts.Idle = time.Second }, func(*net.TCPConn) {}, status.Idle},
 		{"half-closed", quiet, func(s *plan.Service) { s.Timeouts.HalfClose = time.Second }, func(c *net.TCPConn) { _ = c.CloseWrite() }, status.HalfCloseTimeout},
 		{"write stall", func(c *net.TCPConn) { _, _ = c.Write(make([]byte, 64<<20)) }, func(s *plan.Service) { s.Timeouts.WriteStall = time.Second }, func(*net.TCPConn) {}, status.WriteStall},
+		{"silent", quiet, func(s *plan.Service) { s.Timeouts.FirstByte = time.Second }, func(*net.TCPConn) {}, status.FirstByteTimeout},
+		{"silent and closed", quiet, func(s *plan.Service) { s.Timeouts.FirstByte = time.Second }, func(c *net.TCPConn) { _ = c.CloseWrite() }, status.FirstByteTimeout},
+		{"idle after a byte", quiet, func(s *plan.Service) { s.Timeouts.FirstByte, s.Timeouts.Idle = time.Second, 2*time.Second }, func(c *net.TCPConn) { _, _ = c.Write([]byte("x")) }, status.Idle},
+		{"header that comes byte by byte", quiet, func(s *plan.Service) {
+			s.Timeouts.Header = time.Second
+			s.Upstreams = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		}, func(c *net.TCPConn) {
+			for _, b := range []byte("PROXY TCP4 192.0.2.1 192.0.2.2 ") { // it could go on for half a minute
+				if _, err := c.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+		}, status.HeaderTimeout},
 		{"no header", quiet, func(s *plan.Service) {
 			s.Timeouts.Header = time.Second
 			s.Upstreams = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}

@@ -34,6 +34,7 @@ type session struct {
 	state     state
 	attempts  uint8
 	announced bool // its connect event is out
+	counted   bool // for the limits of single sources
 }
 
 type state uint8
@@ -94,7 +95,11 @@ func (w *worker) open(fd int32, client netip.AddrPort) {
 	if service != nil {
 		record.Service = service.Name
 	}
-	if reason := w.admit(service, client.Addr(), table); reason != status.Normal {
+	reason, counted := w.admit(service, client.Addr(), table), false
+	if reason == status.Normal && len(service.Upstreams) == 0 { // behind one, the client is not known yet
+		counted, reason = w.enter(service, client.Addr())
+	}
+	if reason != status.Normal {
 		w.refuse(record, reason)
 		w.closeCleanly(fd)
 		return
@@ -103,7 +108,7 @@ func (w *worker) open(fd int32, client netip.AddrPort) {
 	index, s, gen := w.sessions.take(w.now + int64(service.Timeouts.Connect))
 	*s = session{
 		id: w.newID(), index: index, gen: gen, worker: w, service: service, client: client, edge: edge, first: first,
-		started: w.now, active: w.now, clientSide: side{fd: fd}, originSide: side{fd: -1},
+		started: w.now, active: w.now, counted: counted, clientSide: side{fd: fd}, originSide: side{fd: -1},
 	}
 	shard := s.shard()
 	shard.sessions.Add(1)
@@ -183,6 +188,9 @@ func (w *worker) expireSession(_ uint32, s *session) int64 {
 	case s.clientSide.eof || s.originSide.eof:
 		limit, reason = t.HalfClose, status.HalfCloseTimeout
 	}
+	if s.silent() && s.started+int64(t.FirstByte) < from+int64(limit) {
+		limit, from, reason, how = t.FirstByte, s.started, status.FirstByteTimeout, clean
+	}
 	if due := from + int64(limit); due > w.now {
 		return due
 	}
@@ -197,6 +205,11 @@ func (w *worker) expireSession(_ uint32, s *session) int64 {
 	}
 	s.finish(reason, how)
 	return 0
+}
+
+// silent tells whether the client has a time in which to say something, and has said nothing.
+func (s *session) silent() bool {
+	return s.service.Timeouts.FirstByte > 0 && s.state == stateOpen && s.toOrigin == 0
 }
 
 // ending is how the two sockets of a session are closed.
@@ -217,6 +230,7 @@ func (s *session) finish(reason status.Reason, how ending) {
 	}
 	s.shard().sessions.Add(-1)
 	w.engine.carry(-1, 0)
+	s.leave()
 	for _, d := range []*side{&s.clientSide, &s.originSide} {
 		if d.fd >= 0 && how == abort {
 			resetOnClose(d.fd)

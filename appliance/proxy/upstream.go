@@ -84,6 +84,11 @@ func (s *session) introduced(h header.Header) {
 		s.finish(status.Banned, abort)
 		return
 	}
+	var reason status.Reason
+	if s.counted, reason = s.worker.enter(s.service, s.client.Addr()); reason != status.Normal {
+		s.finish(reason, clean)
+		return
+	}
 	s.announce()
 	s.dial(s.service.pool.Pick(s.client.Addr(), s.edge.Port(), s.first))
 }

@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define LAYOUT 1
+#define LAYOUT 2
 
 /* One direction of a session as its packets arrive. Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2);
  * addresses and ports are in network order. */
@@ -33,6 +33,7 @@ enum {
 	SIDE_FIN = 1,      /* it sent FIN: its last sequence number is in fin */
 	SIDE_FINACKED = 2, /* and the other side has acknowledged that */
 	SIDE_SPOKE = 4,    /* it sent payload */
+	SIDE_PROVEN = 8,   /* the client: it acknowledged what only it was told, so its address is real */
 };
 
 /* One end of a session. All sequence numbers are in the client's view, in host order: what the client itself sees. */
@@ -66,6 +67,7 @@ enum {
 	SESSION_ANSWERED = 32,   /* UDP: the origin answered since the client's last datagram */
 	SESSION_FIRST_ONLY = 64, /* UDP: the header goes in front of the first datagram alone */
 	SESSION_AGAIN = 128,     /* TCP: the origin may still be in TIME-WAIT of the last session with this port */
+	SESSION_COUNTED = 256,   /* TCP: among the sessions of its client's address and network, see holders */
 };
 
 /* One session or flow: a slot of the array sessions, 264 bytes. Times are CLOCK_MONOTONIC in ns. */
@@ -105,7 +107,7 @@ struct event {
 	struct session session;
 };
 
-enum { EVENT_BEGIN = 1, EVENT_ANSWERED = 2, EVENT_END = 3 };
+enum { EVENT_BEGIN = 1, EVENT_ANSWERED = 2, EVENT_END = 3, EVENT_PROVEN = 4 /* of a session that is counted by source */ };
 
 /* The tables of a plan. There are two of each; config.generation says which is in force, so that a new plan is complete
  * before the first packet sees it. */
@@ -128,15 +130,36 @@ enum { PATH_TCP = 1, PATH_UDP = 2 };
 struct service {
 	__u32 number; /* stays while the name does: counters and sessions have it */
 	__u32 pool;   /* index */
-	__u32 max_sessions; /* 0: no limit, as for the next three */
+	__u32 max_sessions; /* 0: no limit, as for the next seven */
 	__u32 max_flows;
 	__u32 new_flows;    /* a second */
 	__u32 amplification; /* at most 65535 */
+	__u32 max_per_address; /* sessions */
+	__u32 max_per_network;
+	__u32 new_per_address; /* sessions a second */
+	__u32 new_clients;  /* sessions and flows a second */
 	__u8 path;          /* PATH_*: what it leaves to these programs */
 	__u8 tcp_header;
 	__u8 udp_header;
 	__u8 flags;         /* SESSION_TRANSPARENT, SESSION_FIRST_ONLY */
 };
+
+/* Whom a limit of single sources counts: an address (of IPv6 its /64), or a network (IPv4 /24, IPv6 /48), of the clients of one
+ * service. The other bits are 0. */
+struct source {
+	__u8 address[16];
+	__u32 service; /* number */
+	__u32 network; /* 1: a network */
+} __attribute__((aligned(8)));
+
+/* The sessions of a source. */
+struct holder {
+	__u32 sessions;
+	__u32 others; /* of the user path */
+};
+
+/* How many seconds' worth of new sessions of one address may come at once; as in appliance/proxy/crowd.go. */
+#define BURST_OF_RATE 5
 
 enum { CHOICE_HASH = 0, CHOICE_TURNS = 1, CHOICE_LEAST = 2 };
 
@@ -193,7 +216,7 @@ struct total {
 	__u64 lost;     /* events for which there was no room */
 	__u64 second;   /* of the count of new flows */
 	__u64 new_flows;
-	__u64 half_open; /* TCP sessions whose origin has not answered yet */
+	__u64 half_open; /* TCP sessions whose client has not proven its address yet */
 	__u64 other_sessions; /* of the user path, which writes them here */
 	__u64 other_flows;
 };
@@ -255,6 +278,15 @@ struct ending {
 	__u32 forget; /* not 0: the tuples and the slot are given back */
 	__u32 done;   /* answer: 1 when there was such a session */
 };
+
+/* Sessions that the user path has more, or less, of a client of a service. */
+struct crowding {
+	__u8 address[16];
+	__u32 service; /* number */
+	__s32 n;
+	__u32 new_per_address;
+	__u32 zero;
+} __attribute__((aligned(8)));
 
 /* The status.Reason that a session ends with here; TestConstants compares them. */
 enum {

@@ -110,6 +110,24 @@ struct {
 	__type(value, __u32);
 } sources SEC(".maps");
 
+/* Sessions by source, of services that bound those. An entry lives as long as it has sessions, so nobody can fill the map who
+ * has none; package kernel gives it room for those of all slots. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct source);
+	__type(value, struct holder);
+} holders SEC(".maps");
+
+/* Until when the sessions of an address have used up its rate, in ns of CLOCK_MONOTONIC. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct source);
+	__type(value, __u64);
+} paid SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4 << 20);

@@ -56,6 +56,19 @@ int end(struct ending *e)
 	return 0;
 }
 
+/* crowd is called by the daemon: the user path has more sessions of a source, or less. */
+SEC("syscall")
+int crowd(struct crowding *c)
+{
+	__u8 address[16] __attribute__((aligned(8)));
+
+	copy_address(address, c->address);
+	hold(address, c->service, c->n, true);
+	if (c->n > 0)
+		pay(address, c->service, c->new_per_address);
+	return 0;
+}
+
 /* For package kernel, whose types are made from these. */
 const struct session *unused_session __attribute__((unused));
 const struct event *unused_event __attribute__((unused));
@@ -71,3 +84,6 @@ const struct guard *unused_guard __attribute__((unused));
 const struct packet_rule *unused_packet_rule __attribute__((unused));
 const struct sample *unused_sample __attribute__((unused));
 const struct vector_key *unused_vector_key __attribute__((unused));
+const struct source *unused_source __attribute__((unused));
+const struct holder *unused_holder __attribute__((unused));
+const struct crowding *unused_crowding __attribute__((unused));

@@ -3,7 +3,7 @@
 #ifndef SESSION_H
 #define SESSION_H
 
-#include "choose.h"
+#include "crowd.h"
 
 /* Functions that are not static are global to the verifier: it reads each once, and not again at every call. They take a slot
  * in place of a pointer, and give a number. */
@@ -88,7 +88,7 @@ static __always_inline __u64 source_key(const __u8 *address)
 	return bpf_be64_to_cpu(words[0]) & ~0xffULL;
 }
 
-/* half_open counts sessions whose origin has not answered. */
+/* half_open counts sessions whose client has not proven its address. */
 static __always_inline void half_open(__s64 n)
 {
 	__u32 zero = 0;
@@ -96,6 +96,15 @@ static __always_inline void half_open(__s64 n)
 
 	if (t)
 		__sync_fetch_and_add(&t->half_open, n);
+}
+
+/* proven notes, once, that the address of a session's client is real; or that it does not matter any more. */
+static __always_inline bool proven(struct session *s)
+{
+	if (s->side[CLIENT].flags & SIDE_PROVEN || __sync_fetch_and_or(&s->side[CLIENT].flags, SIDE_PROVEN) & SIDE_PROVEN)
+		return false;
+	half_open(-1);
+	return true;
 }
 
 /* close ends a session once, whoever comes first; its tuples stay for what is still under way. */
@@ -113,8 +122,10 @@ __noinline int close(__u32 slot, __u8 reason)
 		return false;
 	s->reason = reason;
 	s->active = bpf_ktime_get_ns();
-	if (was == STATE_SYN && s->protocol == IPPROTO_TCP)
-		half_open(-1);
+	if (s->protocol == IPPROTO_TCP)
+		proven(s);
+	if (s->flags & SESSION_COUNTED)
+		count_source(slot, -1);
 	if (s->protocol == IPPROTO_UDP) {
 		__u64 key = source_key(s->side[CLIENT].address);
 		__u32 *flows = bpf_map_lookup_elem(&sources, &key);
@@ -332,6 +343,9 @@ __noinline int begin(struct __sk_buff *skb, struct packet *p, struct begun *out)
 	out->why = LEFT_HALF_OPEN;
 	if (!udp && (__s64)t->half_open >= c->half_open)
 		return 0;
+	out->why = LEFT_LIMIT;
+	if (!udp && crowded(p, v))
+		return 0;
 	out->why = LEFT_ORIGIN;
 	chosen = choose(generation, p, v->pool, w.first);
 	m = chosen ? entry(&members, generation, chosen - 1) : 0;
@@ -358,6 +372,8 @@ __noinline int begin(struct __sk_buff *skb, struct packet *p, struct begun *out)
 	s->place = m->place;
 	s->header = udp ? v->udp_header : v->tcp_header;
 	s->flags = (p->v4 ? SESSION_V4 : 0) | (v->flags & SESSION_TRANSPARENT) | (udp ? v->flags & SESSION_FIRST_ONLY : 0);
+	if (!udp && (v->max_per_address || v->max_per_network || v->new_per_address))
+		s->flags |= SESSION_COUNTED;
 	s->isn = p->seq;
 	s->amplification = v->amplification;
 	copy_address(s->side[CLIENT].address, p->tuple.src);
@@ -401,6 +417,8 @@ __noinline int begin(struct __sk_buff *skb, struct packet *p, struct begun *out)
 	count_session(slot, 1);
 	if (!udp)
 		half_open(1);
+	if (s->flags & SESSION_COUNTED)
+		count_source(slot, 1);
 	out->slot = slot;
 	tell(EVENT_BEGIN, slot);
 	return 1;

@@ -195,6 +195,9 @@ static __always_inline void note(__u32 slot, struct session *s, const struct pac
 	if ((__s32)(last - side->next) > 0)
 		side->next = last;
 	/* What the other side has not said cannot be acknowledged (RFC 5961, 5): believed, it would shut that side out. */
+	if (from == CLIENT && !(side->flags & SIDE_PROVEN) && p->flags & ACK && s->state == STATE_OPEN &&
+	    (__s32)(ack - side->ack) >= 0 && (__s32)(ack - other->next) <= 0 && proven(s) && s->flags & SESSION_COUNTED)
+		tell(EVENT_PROVEN, slot);
 	if (p->flags & ACK && (answer || ((__s32)(ack - side->ack) > 0 && (__s32)(ack - other->next) <= 0)))
 		side->ack = ack;
 	if (window > side->window)
@@ -332,7 +335,6 @@ __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
 		if (counts)
 			note(slot, s, p, ORIGIN, ack);
 		if (counts && __sync_val_compare_and_swap(&s->state, STATE_SYN, STATE_OPEN) == STATE_SYN) {
-			half_open(-1);
 			tell(EVENT_ANSWERED, slot);
 		}
 	} else {
