@@ -32,6 +32,7 @@ func (e *Edge) openPath() {
 	}
 	e.path = path
 	e.engine.CatchUp, e.engine.Share, e.engine.ShareSource = path.CatchUp, path.Share, path.ShareSource
+	e.engine.Good, e.engine.ShareFlow = path.Good, path.ShareFlow
 	path.Share(0, 0) // not what the last process had
 }
 

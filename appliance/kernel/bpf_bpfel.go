@@ -19,6 +19,19 @@ type bpfAddressKey struct {
 	Address   [16]uint8
 }
 
+type bpfBucket struct {
+	_       structs.HostLayout
+	Packets [2]uint64
+	Bytes   [2]uint64
+	Clients uint64
+}
+
+type bpfCommons struct {
+	_         structs.HostLayout
+	Flows     uint64
+	Strangers uint64
+}
+
 type bpfConfiguration struct {
 	_                 structs.HostLayout
 	Layout            uint32
@@ -90,6 +103,8 @@ type bpfGuard struct {
 	Flags     uint32
 	FirstRule uint32
 	Rules     uint32
+	Flows     bpfRate
+	Clients   bpfRate
 }
 
 type bpfHolder struct {
@@ -104,6 +119,13 @@ type bpfInterface struct {
 	Reply uint32
 	Mtu   uint32
 	Zero  uint32
+}
+
+type bpfKnown struct {
+	_    structs.HostLayout
+	Seen uint64
+	Tcp  uint32
+	Zero uint32
 }
 
 type bpfMember struct {
@@ -154,6 +176,14 @@ type bpfPressure struct {
 	_           structs.HostLayout
 	Strays      bpfGauge
 	Reflections bpfGauge
+	Flows       uint64
+	Clients     uint64
+}
+
+type bpfRate struct {
+	_     structs.HostLayout
+	Cost  uint64
+	Depth uint64
 }
 
 type bpfRef struct {
@@ -195,7 +225,6 @@ type bpfService struct {
 	MaxPerAddress uint32
 	MaxPerNetwork uint32
 	NewPerAddress uint32
-	NewClients    uint32
 	Path          uint8
 	TcpHeader     uint8
 	UdpHeader     uint8
@@ -253,6 +282,7 @@ type bpfShieldConfiguration struct {
 	Fragments uint32
 	Bogons    uint32
 	Rules     uint32
+	Limits    uint32
 }
 
 type bpfSource struct {
@@ -260,6 +290,22 @@ type bpfSource struct {
 	Address [16]uint8
 	Service uint32
 	Network uint32
+}
+
+type bpfSourceKey struct {
+	_       structs.HostLayout
+	Address [16]uint8
+}
+
+type bpfSourceLimits struct {
+	_         structs.HostLayout
+	Packets   [2]bpfRate
+	Bytes     [2]bpfRate
+	Clients   [2]bpfRate
+	Flows     bpfRate
+	Strangers bpfRate
+	Admit     uint32
+	Zero      uint32
 }
 
 type bpfText struct {
@@ -309,64 +355,77 @@ type bpfVectorKey struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapAddresses        = "addresses"
-	bpfMapBans             = "bans"
-	bpfMapConfig           = "config"
-	bpfMapDrops            = "drops"
-	bpfMapElders           = "elders"
-	bpfMapEvents           = "events"
-	bpfMapFragments        = "fragments"
-	bpfMapGuards           = "guards"
-	bpfMapHolders          = "holders"
-	bpfMapInterfaces       = "interfaces"
-	bpfMapLeft             = "left"
-	bpfMapMembers          = "members"
-	bpfMapNames            = "names"
-	bpfMapOriginCounts     = "origin_counts"
-	bpfMapPacketRules      = "packet_rules"
-	bpfMapPages            = "pages"
-	bpfMapPaid             = "paid"
-	bpfMapPools            = "pools"
-	bpfMapPressures        = "pressures"
-	bpfMapRoutes           = "routes"
-	bpfMapRuleHits         = "rule_hits"
-	bpfMapSamples          = "samples"
-	bpfMapScratch          = "scratch"
-	bpfMapServiceCounts    = "service_counts"
-	bpfMapServices         = "services"
-	bpfMapSessions         = "sessions"
-	bpfMapSets             = "sets"
-	bpfMapShieldConfig     = "shield_config"
-	bpfMapShieldDrops      = "shield_drops"
-	bpfMapSources          = "sources"
-	bpfMapSpare            = "spare"
-	bpfMapTotals           = "totals"
-	bpfMapTrickles         = "trickles"
-	bpfMapTuples           = "tuples"
-	bpfMapTurnCounts       = "turn_counts"
-	bpfMapTurns            = "turns"
-	bpfMapVectors          = "vectors"
-	bpfProgCrowd           = "crowd"
-	bpfProgEnd             = "end"
-	bpfProgPath            = "path"
-	bpfProgShield          = "shield"
-	bpfVarUnusedAddressKey = "unused_address_key"
-	bpfVarUnusedCrowding   = "unused_crowding"
-	bpfVarUnusedEnding     = "unused_ending"
-	bpfVarUnusedEvent      = "unused_event"
-	bpfVarUnusedGuard      = "unused_guard"
-	bpfVarUnusedHolder     = "unused_holder"
-	bpfVarUnusedMember     = "unused_member"
-	bpfVarUnusedPacketRule = "unused_packet_rule"
-	bpfVarUnusedPool       = "unused_pool"
-	bpfVarUnusedRef        = "unused_ref"
-	bpfVarUnusedRoute      = "unused_route"
-	bpfVarUnusedSample     = "unused_sample"
-	bpfVarUnusedService    = "unused_service"
-	bpfVarUnusedSession    = "unused_session"
-	bpfVarUnusedSource     = "unused_source"
-	bpfVarUnusedTuple      = "unused_tuple"
-	bpfVarUnusedVectorKey  = "unused_vector_key"
+	bpfMapAddressBuckets     = "address_buckets"
+	bpfMapAddresses          = "addresses"
+	bpfMapBans               = "bans"
+	bpfMapConfig             = "config"
+	bpfMapDrops              = "drops"
+	bpfMapElders             = "elders"
+	bpfMapEvents             = "events"
+	bpfMapFragments          = "fragments"
+	bpfMapGuards             = "guards"
+	bpfMapHolders            = "holders"
+	bpfMapInterfaces         = "interfaces"
+	bpfMapKnownSources       = "known_sources"
+	bpfMapLeft               = "left"
+	bpfMapLimitTables        = "limit_tables"
+	bpfMapMembers            = "members"
+	bpfMapNames              = "names"
+	bpfMapNetworkBuckets     = "network_buckets"
+	bpfMapOriginCounts       = "origin_counts"
+	bpfMapPacketRules        = "packet_rules"
+	bpfMapPages              = "pages"
+	bpfMapPaid               = "paid"
+	bpfMapPools              = "pools"
+	bpfMapPressures          = "pressures"
+	bpfMapRoutes             = "routes"
+	bpfMapRuleHits           = "rule_hits"
+	bpfMapSamples            = "samples"
+	bpfMapScratch            = "scratch"
+	bpfMapServiceCounts      = "service_counts"
+	bpfMapServices           = "services"
+	bpfMapSessions           = "sessions"
+	bpfMapSets               = "sets"
+	bpfMapSharedBuckets      = "shared_buckets"
+	bpfMapShieldConfig       = "shield_config"
+	bpfMapShieldDrops        = "shield_drops"
+	bpfMapSourceCounts       = "source_counts"
+	bpfMapSources            = "sources"
+	bpfMapSpare              = "spare"
+	bpfMapTotals             = "totals"
+	bpfMapTrickles           = "trickles"
+	bpfMapTuples             = "tuples"
+	bpfMapTurnCounts         = "turn_counts"
+	bpfMapTurns              = "turns"
+	bpfMapUserFlows          = "user_flows"
+	bpfMapVectors            = "vectors"
+	bpfProgCrowd             = "crowd"
+	bpfProgEnd               = "end"
+	bpfProgPath              = "path"
+	bpfProgShield            = "shield"
+	bpfVarUnusedAddressKey   = "unused_address_key"
+	bpfVarUnusedBucket       = "unused_bucket"
+	bpfVarUnusedCommons      = "unused_commons"
+	bpfVarUnusedCrowding     = "unused_crowding"
+	bpfVarUnusedEnding       = "unused_ending"
+	bpfVarUnusedEvent        = "unused_event"
+	bpfVarUnusedGuard        = "unused_guard"
+	bpfVarUnusedHolder       = "unused_holder"
+	bpfVarUnusedKnown        = "unused_known"
+	bpfVarUnusedMember       = "unused_member"
+	bpfVarUnusedPacketRule   = "unused_packet_rule"
+	bpfVarUnusedPool         = "unused_pool"
+	bpfVarUnusedRate         = "unused_rate"
+	bpfVarUnusedRef          = "unused_ref"
+	bpfVarUnusedRoute        = "unused_route"
+	bpfVarUnusedSample       = "unused_sample"
+	bpfVarUnusedService      = "unused_service"
+	bpfVarUnusedSession      = "unused_session"
+	bpfVarUnusedSource       = "unused_source"
+	bpfVarUnusedSourceKey    = "unused_source_key"
+	bpfVarUnusedSourceLimits = "unused_source_limits"
+	bpfVarUnusedTuple        = "unused_tuple"
+	bpfVarUnusedVectorKey    = "unused_vector_key"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -421,66 +480,79 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
-	Addresses     *ebpf.MapSpec `ebpf:"addresses"`
-	Bans          *ebpf.MapSpec `ebpf:"bans"`
-	Config        *ebpf.MapSpec `ebpf:"config"`
-	Drops         *ebpf.MapSpec `ebpf:"drops"`
-	Elders        *ebpf.MapSpec `ebpf:"elders"`
-	Events        *ebpf.MapSpec `ebpf:"events"`
-	Fragments     *ebpf.MapSpec `ebpf:"fragments"`
-	Guards        *ebpf.MapSpec `ebpf:"guards"`
-	Holders       *ebpf.MapSpec `ebpf:"holders"`
-	Interfaces    *ebpf.MapSpec `ebpf:"interfaces"`
-	Left          *ebpf.MapSpec `ebpf:"left"`
-	Members       *ebpf.MapSpec `ebpf:"members"`
-	Names         *ebpf.MapSpec `ebpf:"names"`
-	OriginCounts  *ebpf.MapSpec `ebpf:"origin_counts"`
-	PacketRules   *ebpf.MapSpec `ebpf:"packet_rules"`
-	Pages         *ebpf.MapSpec `ebpf:"pages"`
-	Paid          *ebpf.MapSpec `ebpf:"paid"`
-	Pools         *ebpf.MapSpec `ebpf:"pools"`
-	Pressures     *ebpf.MapSpec `ebpf:"pressures"`
-	Routes        *ebpf.MapSpec `ebpf:"routes"`
-	RuleHits      *ebpf.MapSpec `ebpf:"rule_hits"`
-	Samples       *ebpf.MapSpec `ebpf:"samples"`
-	Scratch       *ebpf.MapSpec `ebpf:"scratch"`
-	ServiceCounts *ebpf.MapSpec `ebpf:"service_counts"`
-	Services      *ebpf.MapSpec `ebpf:"services"`
-	Sessions      *ebpf.MapSpec `ebpf:"sessions"`
-	Sets          *ebpf.MapSpec `ebpf:"sets"`
-	ShieldConfig  *ebpf.MapSpec `ebpf:"shield_config"`
-	ShieldDrops   *ebpf.MapSpec `ebpf:"shield_drops"`
-	Sources       *ebpf.MapSpec `ebpf:"sources"`
-	Spare         *ebpf.MapSpec `ebpf:"spare"`
-	Totals        *ebpf.MapSpec `ebpf:"totals"`
-	Trickles      *ebpf.MapSpec `ebpf:"trickles"`
-	Tuples        *ebpf.MapSpec `ebpf:"tuples"`
-	TurnCounts    *ebpf.MapSpec `ebpf:"turn_counts"`
-	Turns         *ebpf.MapSpec `ebpf:"turns"`
-	Vectors       *ebpf.MapSpec `ebpf:"vectors"`
+	AddressBuckets *ebpf.MapSpec `ebpf:"address_buckets"`
+	Addresses      *ebpf.MapSpec `ebpf:"addresses"`
+	Bans           *ebpf.MapSpec `ebpf:"bans"`
+	Config         *ebpf.MapSpec `ebpf:"config"`
+	Drops          *ebpf.MapSpec `ebpf:"drops"`
+	Elders         *ebpf.MapSpec `ebpf:"elders"`
+	Events         *ebpf.MapSpec `ebpf:"events"`
+	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
+	Guards         *ebpf.MapSpec `ebpf:"guards"`
+	Holders        *ebpf.MapSpec `ebpf:"holders"`
+	Interfaces     *ebpf.MapSpec `ebpf:"interfaces"`
+	KnownSources   *ebpf.MapSpec `ebpf:"known_sources"`
+	Left           *ebpf.MapSpec `ebpf:"left"`
+	LimitTables    *ebpf.MapSpec `ebpf:"limit_tables"`
+	Members        *ebpf.MapSpec `ebpf:"members"`
+	Names          *ebpf.MapSpec `ebpf:"names"`
+	NetworkBuckets *ebpf.MapSpec `ebpf:"network_buckets"`
+	OriginCounts   *ebpf.MapSpec `ebpf:"origin_counts"`
+	PacketRules    *ebpf.MapSpec `ebpf:"packet_rules"`
+	Pages          *ebpf.MapSpec `ebpf:"pages"`
+	Paid           *ebpf.MapSpec `ebpf:"paid"`
+	Pools          *ebpf.MapSpec `ebpf:"pools"`
+	Pressures      *ebpf.MapSpec `ebpf:"pressures"`
+	Routes         *ebpf.MapSpec `ebpf:"routes"`
+	RuleHits       *ebpf.MapSpec `ebpf:"rule_hits"`
+	Samples        *ebpf.MapSpec `ebpf:"samples"`
+	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
+	ServiceCounts  *ebpf.MapSpec `ebpf:"service_counts"`
+	Services       *ebpf.MapSpec `ebpf:"services"`
+	Sessions       *ebpf.MapSpec `ebpf:"sessions"`
+	Sets           *ebpf.MapSpec `ebpf:"sets"`
+	SharedBuckets  *ebpf.MapSpec `ebpf:"shared_buckets"`
+	ShieldConfig   *ebpf.MapSpec `ebpf:"shield_config"`
+	ShieldDrops    *ebpf.MapSpec `ebpf:"shield_drops"`
+	SourceCounts   *ebpf.MapSpec `ebpf:"source_counts"`
+	Sources        *ebpf.MapSpec `ebpf:"sources"`
+	Spare          *ebpf.MapSpec `ebpf:"spare"`
+	Totals         *ebpf.MapSpec `ebpf:"totals"`
+	Trickles       *ebpf.MapSpec `ebpf:"trickles"`
+	Tuples         *ebpf.MapSpec `ebpf:"tuples"`
+	TurnCounts     *ebpf.MapSpec `ebpf:"turn_counts"`
+	Turns          *ebpf.MapSpec `ebpf:"turns"`
+	UserFlows      *ebpf.MapSpec `ebpf:"user_flows"`
+	Vectors        *ebpf.MapSpec `ebpf:"vectors"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	UnusedAddressKey *ebpf.VariableSpec `ebpf:"unused_address_key"`
-	UnusedCrowding   *ebpf.VariableSpec `ebpf:"unused_crowding"`
-	UnusedEnding     *ebpf.VariableSpec `ebpf:"unused_ending"`
-	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
-	UnusedGuard      *ebpf.VariableSpec `ebpf:"unused_guard"`
-	UnusedHolder     *ebpf.VariableSpec `ebpf:"unused_holder"`
-	UnusedMember     *ebpf.VariableSpec `ebpf:"unused_member"`
-	UnusedPacketRule *ebpf.VariableSpec `ebpf:"unused_packet_rule"`
-	UnusedPool       *ebpf.VariableSpec `ebpf:"unused_pool"`
-	UnusedRef        *ebpf.VariableSpec `ebpf:"unused_ref"`
-	UnusedRoute      *ebpf.VariableSpec `ebpf:"unused_route"`
-	UnusedSample     *ebpf.VariableSpec `ebpf:"unused_sample"`
-	UnusedService    *ebpf.VariableSpec `ebpf:"unused_service"`
-	UnusedSession    *ebpf.VariableSpec `ebpf:"unused_session"`
-	UnusedSource     *ebpf.VariableSpec `ebpf:"unused_source"`
-	UnusedTuple      *ebpf.VariableSpec `ebpf:"unused_tuple"`
-	UnusedVectorKey  *ebpf.VariableSpec `ebpf:"unused_vector_key"`
+	UnusedAddressKey   *ebpf.VariableSpec `ebpf:"unused_address_key"`
+	UnusedBucket       *ebpf.VariableSpec `ebpf:"unused_bucket"`
+	UnusedCommons      *ebpf.VariableSpec `ebpf:"unused_commons"`
+	UnusedCrowding     *ebpf.VariableSpec `ebpf:"unused_crowding"`
+	UnusedEnding       *ebpf.VariableSpec `ebpf:"unused_ending"`
+	UnusedEvent        *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedGuard        *ebpf.VariableSpec `ebpf:"unused_guard"`
+	UnusedHolder       *ebpf.VariableSpec `ebpf:"unused_holder"`
+	UnusedKnown        *ebpf.VariableSpec `ebpf:"unused_known"`
+	UnusedMember       *ebpf.VariableSpec `ebpf:"unused_member"`
+	UnusedPacketRule   *ebpf.VariableSpec `ebpf:"unused_packet_rule"`
+	UnusedPool         *ebpf.VariableSpec `ebpf:"unused_pool"`
+	UnusedRate         *ebpf.VariableSpec `ebpf:"unused_rate"`
+	UnusedRef          *ebpf.VariableSpec `ebpf:"unused_ref"`
+	UnusedRoute        *ebpf.VariableSpec `ebpf:"unused_route"`
+	UnusedSample       *ebpf.VariableSpec `ebpf:"unused_sample"`
+	UnusedService      *ebpf.VariableSpec `ebpf:"unused_service"`
+	UnusedSession      *ebpf.VariableSpec `ebpf:"unused_session"`
+	UnusedSource       *ebpf.VariableSpec `ebpf:"unused_source"`
+	UnusedSourceKey    *ebpf.VariableSpec `ebpf:"unused_source_key"`
+	UnusedSourceLimits *ebpf.VariableSpec `ebpf:"unused_source_limits"`
+	UnusedTuple        *ebpf.VariableSpec `ebpf:"unused_tuple"`
+	UnusedVectorKey    *ebpf.VariableSpec `ebpf:"unused_vector_key"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -503,47 +575,55 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
-	Addresses     *ebpf.Map `ebpf:"addresses"`
-	Bans          *ebpf.Map `ebpf:"bans"`
-	Config        *ebpf.Map `ebpf:"config"`
-	Drops         *ebpf.Map `ebpf:"drops"`
-	Elders        *ebpf.Map `ebpf:"elders"`
-	Events        *ebpf.Map `ebpf:"events"`
-	Fragments     *ebpf.Map `ebpf:"fragments"`
-	Guards        *ebpf.Map `ebpf:"guards"`
-	Holders       *ebpf.Map `ebpf:"holders"`
-	Interfaces    *ebpf.Map `ebpf:"interfaces"`
-	Left          *ebpf.Map `ebpf:"left"`
-	Members       *ebpf.Map `ebpf:"members"`
-	Names         *ebpf.Map `ebpf:"names"`
-	OriginCounts  *ebpf.Map `ebpf:"origin_counts"`
-	PacketRules   *ebpf.Map `ebpf:"packet_rules"`
-	Pages         *ebpf.Map `ebpf:"pages"`
-	Paid          *ebpf.Map `ebpf:"paid"`
-	Pools         *ebpf.Map `ebpf:"pools"`
-	Pressures     *ebpf.Map `ebpf:"pressures"`
-	Routes        *ebpf.Map `ebpf:"routes"`
-	RuleHits      *ebpf.Map `ebpf:"rule_hits"`
-	Samples       *ebpf.Map `ebpf:"samples"`
-	Scratch       *ebpf.Map `ebpf:"scratch"`
-	ServiceCounts *ebpf.Map `ebpf:"service_counts"`
-	Services      *ebpf.Map `ebpf:"services"`
-	Sessions      *ebpf.Map `ebpf:"sessions"`
-	Sets          *ebpf.Map `ebpf:"sets"`
-	ShieldConfig  *ebpf.Map `ebpf:"shield_config"`
-	ShieldDrops   *ebpf.Map `ebpf:"shield_drops"`
-	Sources       *ebpf.Map `ebpf:"sources"`
-	Spare         *ebpf.Map `ebpf:"spare"`
-	Totals        *ebpf.Map `ebpf:"totals"`
-	Trickles      *ebpf.Map `ebpf:"trickles"`
-	Tuples        *ebpf.Map `ebpf:"tuples"`
-	TurnCounts    *ebpf.Map `ebpf:"turn_counts"`
-	Turns         *ebpf.Map `ebpf:"turns"`
-	Vectors       *ebpf.Map `ebpf:"vectors"`
+	AddressBuckets *ebpf.Map `ebpf:"address_buckets"`
+	Addresses      *ebpf.Map `ebpf:"addresses"`
+	Bans           *ebpf.Map `ebpf:"bans"`
+	Config         *ebpf.Map `ebpf:"config"`
+	Drops          *ebpf.Map `ebpf:"drops"`
+	Elders         *ebpf.Map `ebpf:"elders"`
+	Events         *ebpf.Map `ebpf:"events"`
+	Fragments      *ebpf.Map `ebpf:"fragments"`
+	Guards         *ebpf.Map `ebpf:"guards"`
+	Holders        *ebpf.Map `ebpf:"holders"`
+	Interfaces     *ebpf.Map `ebpf:"interfaces"`
+	KnownSources   *ebpf.Map `ebpf:"known_sources"`
+	Left           *ebpf.Map `ebpf:"left"`
+	LimitTables    *ebpf.Map `ebpf:"limit_tables"`
+	Members        *ebpf.Map `ebpf:"members"`
+	Names          *ebpf.Map `ebpf:"names"`
+	NetworkBuckets *ebpf.Map `ebpf:"network_buckets"`
+	OriginCounts   *ebpf.Map `ebpf:"origin_counts"`
+	PacketRules    *ebpf.Map `ebpf:"packet_rules"`
+	Pages          *ebpf.Map `ebpf:"pages"`
+	Paid           *ebpf.Map `ebpf:"paid"`
+	Pools          *ebpf.Map `ebpf:"pools"`
+	Pressures      *ebpf.Map `ebpf:"pressures"`
+	Routes         *ebpf.Map `ebpf:"routes"`
+	RuleHits       *ebpf.Map `ebpf:"rule_hits"`
+	Samples        *ebpf.Map `ebpf:"samples"`
+	Scratch        *ebpf.Map `ebpf:"scratch"`
+	ServiceCounts  *ebpf.Map `ebpf:"service_counts"`
+	Services       *ebpf.Map `ebpf:"services"`
+	Sessions       *ebpf.Map `ebpf:"sessions"`
+	Sets           *ebpf.Map `ebpf:"sets"`
+	SharedBuckets  *ebpf.Map `ebpf:"shared_buckets"`
+	ShieldConfig   *ebpf.Map `ebpf:"shield_config"`
+	ShieldDrops    *ebpf.Map `ebpf:"shield_drops"`
+	SourceCounts   *ebpf.Map `ebpf:"source_counts"`
+	Sources        *ebpf.Map `ebpf:"sources"`
+	Spare          *ebpf.Map `ebpf:"spare"`
+	Totals         *ebpf.Map `ebpf:"totals"`
+	Trickles       *ebpf.Map `ebpf:"trickles"`
+	Tuples         *ebpf.Map `ebpf:"tuples"`
+	TurnCounts     *ebpf.Map `ebpf:"turn_counts"`
+	Turns          *ebpf.Map `ebpf:"turns"`
+	UserFlows      *ebpf.Map `ebpf:"user_flows"`
+	Vectors        *ebpf.Map `ebpf:"vectors"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
+		m.AddressBuckets,
 		m.Addresses,
 		m.Bans,
 		m.Config,
@@ -554,9 +634,12 @@ func (m *bpfMaps) Close() error {
 		m.Guards,
 		m.Holders,
 		m.Interfaces,
+		m.KnownSources,
 		m.Left,
+		m.LimitTables,
 		m.Members,
 		m.Names,
+		m.NetworkBuckets,
 		m.OriginCounts,
 		m.PacketRules,
 		m.Pages,
@@ -571,8 +654,10 @@ func (m *bpfMaps) Close() error {
 		m.Services,
 		m.Sessions,
 		m.Sets,
+		m.SharedBuckets,
 		m.ShieldConfig,
 		m.ShieldDrops,
+		m.SourceCounts,
 		m.Sources,
 		m.Spare,
 		m.Totals,
@@ -580,6 +665,7 @@ func (m *bpfMaps) Close() error {
 		m.Tuples,
 		m.TurnCounts,
 		m.Turns,
+		m.UserFlows,
 		m.Vectors,
 	)
 }
@@ -588,23 +674,29 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	UnusedAddressKey *ebpf.Variable `ebpf:"unused_address_key"`
-	UnusedCrowding   *ebpf.Variable `ebpf:"unused_crowding"`
-	UnusedEnding     *ebpf.Variable `ebpf:"unused_ending"`
-	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
-	UnusedGuard      *ebpf.Variable `ebpf:"unused_guard"`
-	UnusedHolder     *ebpf.Variable `ebpf:"unused_holder"`
-	UnusedMember     *ebpf.Variable `ebpf:"unused_member"`
-	UnusedPacketRule *ebpf.Variable `ebpf:"unused_packet_rule"`
-	UnusedPool       *ebpf.Variable `ebpf:"unused_pool"`
-	UnusedRef        *ebpf.Variable `ebpf:"unused_ref"`
-	UnusedRoute      *ebpf.Variable `ebpf:"unused_route"`
-	UnusedSample     *ebpf.Variable `ebpf:"unused_sample"`
-	UnusedService    *ebpf.Variable `ebpf:"unused_service"`
-	UnusedSession    *ebpf.Variable `ebpf:"unused_session"`
-	UnusedSource     *ebpf.Variable `ebpf:"unused_source"`
-	UnusedTuple      *ebpf.Variable `ebpf:"unused_tuple"`
-	UnusedVectorKey  *ebpf.Variable `ebpf:"unused_vector_key"`
+	UnusedAddressKey   *ebpf.Variable `ebpf:"unused_address_key"`
+	UnusedBucket       *ebpf.Variable `ebpf:"unused_bucket"`
+	UnusedCommons      *ebpf.Variable `ebpf:"unused_commons"`
+	UnusedCrowding     *ebpf.Variable `ebpf:"unused_crowding"`
+	UnusedEnding       *ebpf.Variable `ebpf:"unused_ending"`
+	UnusedEvent        *ebpf.Variable `ebpf:"unused_event"`
+	UnusedGuard        *ebpf.Variable `ebpf:"unused_guard"`
+	UnusedHolder       *ebpf.Variable `ebpf:"unused_holder"`
+	UnusedKnown        *ebpf.Variable `ebpf:"unused_known"`
+	UnusedMember       *ebpf.Variable `ebpf:"unused_member"`
+	UnusedPacketRule   *ebpf.Variable `ebpf:"unused_packet_rule"`
+	UnusedPool         *ebpf.Variable `ebpf:"unused_pool"`
+	UnusedRate         *ebpf.Variable `ebpf:"unused_rate"`
+	UnusedRef          *ebpf.Variable `ebpf:"unused_ref"`
+	UnusedRoute        *ebpf.Variable `ebpf:"unused_route"`
+	UnusedSample       *ebpf.Variable `ebpf:"unused_sample"`
+	UnusedService      *ebpf.Variable `ebpf:"unused_service"`
+	UnusedSession      *ebpf.Variable `ebpf:"unused_session"`
+	UnusedSource       *ebpf.Variable `ebpf:"unused_source"`
+	UnusedSourceKey    *ebpf.Variable `ebpf:"unused_source_key"`
+	UnusedSourceLimits *ebpf.Variable `ebpf:"unused_source_limits"`
+	UnusedTuple        *ebpf.Variable `ebpf:"unused_tuple"`
+	UnusedVectorKey    *ebpf.Variable `ebpf:"unused_vector_key"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

@@ -86,6 +86,7 @@ type Path struct {
 	shield     shield
 	banned     map[netip.Prefix]bool
 
+	known  known
 	crowds atomic.Pointer[map[string]crowdOf] // services that bound single sources, by name
 
 	exhaustions [3]exhaustion  // as exhausted
@@ -129,7 +130,7 @@ func Open(o Options) (*Path, error) {
 			return nil, errors.Join(err, k.close())
 		}
 	}
-	if err := errors.Join(k.loadBans(), k.forgetOthers(), k.findSessions()); err != nil {
+	if err := errors.Join(k.loadBans(), k.forgetOthers(), k.forgetFlows(), k.known.load(objects.KnownSources), k.findSessions()); err != nil {
 		return nil, errors.Join(err, k.close())
 	}
 	return k, nil
@@ -147,6 +148,7 @@ func (k *Path) Run(ctx context.Context) error {
 	group.Go(func() error { return k.every(ctx, eventsEvery, k.takeSamples) })
 	group.Go(func() error { return k.every(ctx, refreshEvery, k.refresh) })
 	group.Go(func() error { return k.every(ctx, sweepEvery, k.sweep) })
+	group.Go(func() error { return k.every(ctx, sweepEvery, k.enterKnown) })
 	group.Go(func() error { return k.every(ctx, attachEvery, k.reattach) })
 	return group.Wait()
 }

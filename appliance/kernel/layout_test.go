@@ -203,8 +203,13 @@ func constantsOf(t *testing.T, files ...string) map[string]int {
 					continue
 				}
 				if given {
-					if next, err = strconv.Atoi(strings.TrimSpace(value)); err != nil {
-						t.Fatal(err)
+					next = 0
+					for part := range strings.SplitSeq(value, "+") {
+						n, err := strconv.Atoi(strings.TrimSpace(part))
+						if err != nil { // a name
+							n = list[strings.TrimSpace(part)]
+						}
+						next += n
 					}
 				}
 				list[strings.TrimSpace(name)] = next

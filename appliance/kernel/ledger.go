@@ -52,6 +52,7 @@ type seen struct {
 	service          uint32
 	origin, place    uint32
 	taken            *origin.Origin // that counts it; nil: the plan has not told yet where it is
+	good             uint64         // when the shield was told of its client; 0: not yet
 	source           netip.Addr     // the client, if the user path counts it for the limits of single sources
 }
 
@@ -160,6 +161,7 @@ func (k *Path) over(slot uint32, s *bpfSession) {
 	l := &k.ledger
 	k.moved(slot, s)
 	n := l.slot(slot)
+	k.good(n, s, now())
 	service := l.service(n.service)
 	if s.Protocol == protocolUDP {
 		service.Flows--

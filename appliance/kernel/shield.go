@@ -83,6 +83,9 @@ func (k *Path) configureShield(p *plan.Plan) error {
 		Mode: shieldMode(p.Shield.Mode), Fragments: fragments(p.Shield.Fragments), Bogons: flag(p.Shield.Bogons),
 		Rules: flag(len(k.tables.rules) > 0),
 	}
+	if boundsPackets(&p.Limits.Sources) {
+		config.Limits = 1
+	}
 	if err := k.objects.ShieldConfig.Put(uint32(0), config); err != nil {
 		return fmt.Errorf("configure the shield: %w", err)
 	}
@@ -223,6 +226,7 @@ func (k *Path) buildGuards(p *plan.Plan, t *tables) error {
 	for i := range p.Services {
 		s := &p.Services[i]
 		g := bpfGuard{Number: t.services[i].Number, FirstRule: uint32(len(t.rules))} //nolint:gosec // far fewer
+		g.Clients, g.Flows = budgets(s)
 		if s.Shield.Reflectors {
 			g.Flags |= guardReflectors
 		}
@@ -296,7 +300,7 @@ func (k *Path) shieldStatus(into *status.Edge) error {
 			addReason(into, protocol, r, n)
 		}
 	}
-	return errors.Join(k.addVectors(into), k.addRules(into))
+	return errors.Join(k.addVectors(into), k.addRules(into), k.addSources(into))
 }
 
 // addRules adds what the packet rules of the plan have matched.

@@ -67,6 +67,7 @@ func (k *Path) sweepSlot(clock uint64, slot uint32, s *bpfSession) error {
 		}
 		k.moved(slot, s)
 		k.countSource(k.ledger.slot(slot), s) // as above
+		k.good(k.ledger.slot(slot), s, clock)
 		reason, over := k.timedOut(s, since)
 		if !over {
 			return nil

@@ -29,6 +29,7 @@ type tables struct {
 	members   []bpfMember
 	turns     []uint32
 
+	limits     bpfSourceLimits
 	crowds     map[string]crowdOf        // by name of a service
 	timeouts   map[uint32]plan.Timeouts  // by number of a service
 	origins    map[uint32]*origin.Origin // by number
@@ -73,6 +74,7 @@ func (k *Path) build(p *plan.Plan) (tables, error) {
 		t.services = append(t.services, serviceEntry(s, number))
 	}
 	k.buildCrowds(p, &t)
+	t.limits = sourceLimits(&p.Limits)
 	return t, errors.Join(k.buildGuards(p, &t), k.buildPools(p, &t))
 }
 
@@ -89,7 +91,7 @@ func serviceEntry(s *plan.Service, number uint32) bpfService {
 		Number: number, Pool: uint32(s.Pool), //nolint:gosec // Check bounds it
 		MaxSessions: limit(s.Limits.MaxSessions), MaxFlows: limit(s.Limits.MaxFlows), NewFlows: limit(s.Limits.NewFlowsPerSec),
 		MaxPerAddress: limit(s.Limits.MaxSessionsPerAddress), MaxPerNetwork: limit(s.Limits.MaxSessionsPerNetwork),
-		NewPerAddress: limit(s.Limits.NewSessionsPerAddress), NewClients: limit(s.Limits.NewClientsPerSec),
+		NewPerAddress: limit(s.Limits.NewSessionsPerAddress),
 		Amplification: min(limit(s.Limits.MaxAmplification), 65535), Path: carries(s),
 	}
 	switch s.TCPHeader {
@@ -288,6 +290,9 @@ func (k *Path) prepare(t tables) (generation uint32, err error) {
 		return 0, fmt.Errorf("read the configuration of the kernel path: %w", err)
 	}
 	generation = c.Generation ^ 1
+	if err := k.objects.LimitTables.Put(generation, t.limits); err != nil {
+		return 0, fmt.Errorf("put the limits of sources in place: %w", err)
+	}
 	return generation, errors.Join(
 		k.publishAddresses(generation, t.addresses),
 		fill(k.objects.Sets, generation, "sets", flatten(t.sets)),

@@ -54,7 +54,10 @@ type Engine struct {
 	// ShareSource tells the other engine that this one has n more sessions of a client of a service that bounds single
 	// sources; as CatchUp.
 	ShareSource func(service string, client netip.Addr, n int)
-	events      events
+	// Good tells the shield that a client was seen to have its address, and ShareFlow what becomes of a flow; as CatchUp.
+	Good      func(client netip.Addr, protocol plan.Protocol)
+	ShareFlow func(client, edge netip.AddrPort, state status.FlowState)
+	events    events
 
 	openSessions, openFlows atomic.Int64
 	openReplies             atomic.Int64 // sockets that answer clients of flows

@@ -39,6 +39,8 @@ type flow struct {
 	wireOut  uint64
 	toOrigin uint64 // payload bytes
 	toClient uint64
+
+	datagrams [2]uint64 // to the origin, to the client
 }
 
 // flowKey is a flow's client and edge address, without pointers, so that large tables cost the collector nothing.
@@ -108,6 +110,7 @@ func (w *worker) newFlow(table *table, client, edge netip.AddrPort) *flow {
 	}
 	w.flows.add(f)
 	w.engine.carry(0, 1)
+	w.shareFlow(f, status.FlowBegun)
 	shard := &service.stats.shards[w.number]
 	shard.flows.Add(1)
 	shard.flowsOpened.Add(1)
@@ -219,7 +222,7 @@ func (w *worker) forward(f *flow, b *batch, i int) {
 		datagram = b.withHeader(i, f.header)
 	}
 	f.active = w.now
-	f.heard(len(payload))
+	w.heard(f, len(payload))
 	_, errno := write(f.fd, datagram)
 	if errno != 0 {
 		w.flowError(f, errno)
@@ -227,6 +230,7 @@ func (w *worker) forward(f *flow, b *batch, i int) {
 	}
 	f.headed = true
 	f.toOrigin += uint64(len(payload))
+	f.datagrams[0]++
 	shard := &f.service.stats.shards[w.number]
 	shard.bytesToOrigin.Add(uint64(len(payload)))
 	shard.datagramsToOrigin.Add(1)
@@ -303,20 +307,23 @@ func (w *worker) answer(f *flow, payload []byte) {
 	}
 	f.answered = true
 	f.toClient += uint64(len(payload))
+	f.datagrams[1]++
 	shard := &f.service.stats.shards[w.number]
 	shard.bytesToClient.Add(uint64(len(payload)))
 	shard.datagramsToClient.Add(1)
 }
 
 // heard notes a datagram of the client, for the proof that it is real and for the budget until then.
-func (f *flow) heard(size int) {
+func (w *worker) heard(f *flow, size int) {
 	if f.rounds >= provenRounds {
 		return
 	}
 	f.wireIn += wireBytes(size, f.client.Addr().Is4())
 	if f.answered {
 		f.answered = false
-		f.rounds++
+		if f.rounds++; f.rounds == provenRounds {
+			w.shareFlow(f, status.FlowProven)
+		}
 	}
 }
 
@@ -356,6 +363,8 @@ func (w *worker) endFlow(f *flow, reason status.Reason) {
 	f.service.stats.shards[w.number].flows.Add(-1)
 	w.engine.carry(0, -1)
 	w.flows.remove(f)
+	w.shareFlow(f, status.FlowOver)
+	w.good(f)
 	w.releaseFlow(f)
 }
 

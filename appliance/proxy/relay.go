@@ -129,10 +129,12 @@ func (s *session) moved(to *side, n int) {
 		s.shard().bytesToOrigin.Add(uint64(n)) //nolint:gosec // not negative
 		return
 	}
-	if s.toClient == 0 {
+	first := s.toClient == 0
+	s.toClient += uint64(n) //nolint:gosec // not negative
+	if first {
 		s.target.Origin.Spoke()
+		s.good()
 	}
-	s.toClient += uint64(n)                //nolint:gosec // not negative
 	s.shard().bytesToClient.Add(uint64(n)) //nolint:gosec // not negative
 }
 

@@ -231,6 +231,7 @@ func (s *session) finish(reason status.Reason, how ending) {
 	s.shard().sessions.Add(-1)
 	w.engine.carry(-1, 0)
 	s.leave()
+	s.good()
 	for _, d := range []*side{&s.clientSide, &s.originSide} {
 		if d.fd >= 0 && how == abort {
 			resetOnClose(d.fd)

@@ -8,6 +8,15 @@ type Shield struct {
 	Attachments []ShieldAttachment `json:"attachments"`
 	Vectors     []VectorCounter    `json:"vectors"` // those that are not zero
 	Rules       []RuleCounter      `json:"rules"`   // the packet rules of the plan
+	Sources     ShieldSources      `json:"sources"`
+}
+
+// ShieldSources is what the filter keeps of the sources of packets. All but Known count since it was loaded.
+type ShieldSources struct {
+	Known   int    `json:"known"`   // addresses whose clients were here in the last day: they come first
+	Kept    uint64 `json:"kept"`    // addresses and networks whose rates were kept one by one
+	Shared  uint64 `json:"shared"`  // new clients of addresses that came too fast for that: they shared the rate of their network, or one for all
+	Evicted uint64 `json:"evicted"` // of those that were kept, who made room for others
 }
 
 // RuleCounter counts the packets that a packet rule has matched, since the filter was loaded.

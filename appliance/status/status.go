@@ -86,6 +86,16 @@ type EventCounters struct {
 	Lost uint64 `json:"lost"`
 }
 
+// FlowState is what the engines tell the shield of a flow.
+type FlowState uint8
+
+// The states.
+const (
+	FlowBegun  FlowState = iota
+	FlowProven           // its client has spoken after an answer, twice
+	FlowOver
+)
+
 // Session is one TCP session or one UDP flow.
 type Session struct {
 	ID            ID             `json:"id"`

@@ -11,14 +11,7 @@ static __always_inline void source_of(struct source *k, const __u8 *address, __u
 	copy_address(k->address, address);
 	k->service = service;
 	k->network = network;
-	if (mapped(address)) {
-		if (network)
-			k->address[15] = 0;
-		return;
-	}
-	*(__u64 *)(k->address + 8) = 0;
-	if (network)
-		*(__u16 *)(k->address + 6) = 0;
+	mask_source(k->address, network);
 }
 
 /* full tells whether a source has as many sessions as it may. */

@@ -6,6 +6,8 @@
 
 #include "maps.h"
 
+#define SECOND 1000000000ULL
+
 /* Kinds of traffic that attacks are made of, as status.Vector has them. */
 enum {
 	VECTOR_SYN = 0,
@@ -34,6 +36,9 @@ enum {
 	WHY_REFLECTION = 46,
 	WHY_RULE = 50,
 	WHY_NO_SESSION = 51,
+	WHY_ADDRESS_RATE = 53,
+	WHY_NETWORK_RATE = 54,
+	WHY_NEW_CLIENTS = 55,
 	WHY_PROTOCOL = 56,
 	WHY_COUNT = 64,
 };
@@ -48,10 +53,17 @@ struct shield_configuration {
 	__u32 fragments;
 	__u32 bogons; /* not 0: drop sources that nobody on the internet has */
 	__u32 rules;  /* not 0: some service has packet rules */
+	__u32 limits; /* not 0: packets or bytes of sources are bounded */
 };
 
 enum {
 	GUARD_REFLECTORS = 1, /* drop what comes from the ports of reflectors */
+};
+
+/* How fast something may come. Both are 0 where there is no limit. */
+struct rate {
+	__u64 cost;  /* of one, in ns / 1024 */
+	__u64 depth; /* how much may come at once, in ns */
 };
 
 /* What holds for a service, beside its entry in the table of services. */
@@ -60,6 +72,8 @@ struct guard {
 	__u32 flags;
 	__u32 first_rule;
 	__u32 rules;
+	struct rate flows;   /* that begin */
+	struct rate clients; /* sessions and flows that begin */
 };
 
 enum { RULE_DROP = 0, RULE_PASS = 1, RULE_COUNT = 2 /* what it would drop */ };
@@ -95,6 +109,8 @@ struct gauge {
 struct pressure {
 	struct gauge strays;      /* TCP without a session, an estimate */
 	struct gauge reflections; /* datagrams from ports of reflectors that a client may have by chance */
+	__u64 flows;              /* until when those that began have used up the budget */
+	__u64 clients;
 };
 
 struct vector_key {
@@ -159,7 +175,7 @@ struct {
 } pressures SEC(".maps");
 
 /* What passes only a little of, by core. */
-enum { TRICKLE_BANNED = 0, TRICKLE_NO_SERVICE, TRICKLE_FRAGMENTS, TRICKLE_ECHO, TRICKLE_ERRORS, TRICKLE_SAMPLES, TRICKLE_COUNT = TRICKLE_SAMPLES + VECTOR_COUNT };
+enum { TRICKLE_BANNED = 0, TRICKLE_NO_SERVICE, TRICKLE_FRAGMENTS, TRICKLE_ECHO, TRICKLE_ERRORS, TRICKLE_ADDRESSES, TRICKLE_NETWORKS, TRICKLE_SAMPLES, TRICKLE_COUNT = TRICKLE_SAMPLES + VECTOR_COUNT };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -130,14 +130,13 @@ enum { PATH_TCP = 1, PATH_UDP = 2 };
 struct service {
 	__u32 number; /* stays while the name does: counters and sessions have it */
 	__u32 pool;   /* index */
-	__u32 max_sessions; /* 0: no limit, as for the next seven */
+	__u32 max_sessions; /* 0: no limit, as for the next six */
 	__u32 max_flows;
 	__u32 new_flows;    /* a second */
 	__u32 amplification; /* at most 65535 */
 	__u32 max_per_address; /* sessions */
 	__u32 max_per_network;
 	__u32 new_per_address; /* sessions a second */
-	__u32 new_clients;  /* sessions and flows a second */
 	__u8 path;          /* PATH_*: what it leaves to these programs */
 	__u8 tcp_header;
 	__u8 udp_header;

@@ -65,6 +65,20 @@ static __always_inline void copy_address(void *out, const void *in)
 	to[1] = from[1];
 }
 
+/* mask_source leaves of an address what limits count: all of IPv4, or its /24; of IPv6 the /64, or the /48 (plan.SourceAddress,
+ * plan.SourceNetwork). */
+static __always_inline void mask_source(__u8 *address, bool network)
+{
+	if (mapped(address)) {
+		if (network)
+			address[15] = 0;
+		return;
+	}
+	*(__u64 *)(address + 8) = 0;
+	if (network)
+		*(__u16 *)(address + 6) = 0;
+}
+
 /* copy_words is copy_address where addresses are aligned to 4 bytes. */
 static __always_inline void copy_words(void *out, const void *in)
 {

@@ -5,10 +5,10 @@
 #define SHIELD_H
 
 #include "choose.h"
+#include "udp.h"
 #include "frame.h"
 #include "guard.h"
-
-#define SECOND 1000000000ULL
+#include "limit.h"
 
 /* One packet in so many of TCP without a session of the kernel path is looked up among the sockets, until too many have
  * none: then each is. */
@@ -29,20 +29,6 @@
 #define TRICKLE_CONTROL 1000
 #define TRICKLE_PIECES 5000
 #define TRICKLE_SAMPLED 50
-
-/* trickles_through counts one more of something, and tells whether it is among the first so many of this second. */
-static __always_inline bool trickles_through(__u32 which, __u64 now, __u64 most)
-{
-	struct gauge *g = bpf_map_lookup_elem(&trickles, &which);
-
-	if (!g)
-		return false;
-	if (now - g->second >= SECOND) {
-		g->second = now;
-		g->count = 0;
-	}
-	return g->count++ < most;
-}
 
 /* pressed counts n more, and tells whether that is, or was a moment ago, more than rate a second. */
 static __always_inline bool pressed(struct gauge *g, __u64 now, __u64 n, __u64 rate)
@@ -75,6 +61,7 @@ struct finding {
 	__u32 vector;
 	__u32 mode;
 	__u32 weight;  /* how many packets it stands for */
+	__u32 limits;  /* as of shield_configuration */
 };
 
 /* keep_sample shows the packet to whoever looks. */
@@ -326,13 +313,43 @@ static __always_inline bool query(struct xdp_md *ctx, struct frame *f)
 	return (b[0] == 0x01 && (f->size == 33 || f->size == 25)) || (b[0] == 0xfe && b[1] == 0xfd);
 }
 
+/* begins judges what begins a session or flow. */
+static __always_inline __u32 begins(struct frame *f, struct finding *n, struct guard *g, __u32 generation)
+{
+	struct limiting a = {.now = n->now, .generation = generation, .length = f->length, .service = n->service, .flows = g->flows, .clients = g->clients};
+
+	return limit_new(&f->tuple, &a);
+}
+
+/* too_much tells why a packet that begins nothing is more than its source may send. */
+static __always_inline __u32 too_much(struct frame *f, __u64 now, __u32 generation, __u32 how)
+{
+	struct limiting a = {.now = now, .generation = generation, .length = f->length};
+
+	__u32 why = limit_address(&f->tuple, &a, how);
+
+	return why || how == TRUE_SOURCE ? why : limit_network(&f->tuple, &a);
+}
+
 /* judge_tcp judges a segment of no session of the kernel path. */
-static __always_inline int judge_tcp(struct xdp_md *ctx, struct frame *f, struct finding *n, struct pressure *p)
+static __always_inline int judge_tcp(struct xdp_md *ctx, struct frame *f, struct finding *n, struct pressure *p, struct guard *g, __u32 generation)
 {
 	bool armed = n->now < p->strays.until;
+	__u32 why;
 
-	if (n->vector == VECTOR_SYN)
-		return pass(ctx, f, n);
+	if (n->vector == VECTOR_SYN) {
+		why = begins(f, n, g, generation);
+		return why ? turn_away(ctx, f, n, why) : pass(ctx, f, n);
+	}
+	if (n->limits) {
+		bool real = open_socket(ctx, f);
+
+		why = too_much(f, n->now, generation, real ? TRUE_SOURCE : CLAIMED);
+		if (why)
+			return turn_away(ctx, f, n, why);
+		if (real)
+			return XDP_PASS;
+	}
 	if (!armed && bpf_get_prandom_u32() % STRAY_SAMPLE)
 		return XDP_PASS; /* perhaps of a session of the user path, perhaps not: one in so many tells */
 	if (open_socket(ctx, f))
@@ -344,10 +361,16 @@ static __always_inline int judge_tcp(struct xdp_md *ctx, struct frame *f, struct
 }
 
 /* judge_udp judges a datagram of no flow of the kernel path. */
-static __always_inline int judge_udp(struct xdp_md *ctx, struct frame *f, struct finding *n, struct pressure *p, struct guard *g)
+static __always_inline int judge_udp(struct xdp_md *ctx, struct frame *f, struct finding *n, struct pressure *p, struct guard *g, __u32 generation)
 {
+	__u32 *flow = bpf_map_lookup_elem(&user_flows, &f->tuple);
 	int from = reflector(bpf_ntohs(f->tuple.sport));
+	__u32 why;
 
+	if (flow) {
+		why = n->limits ? too_much(f, n->now, generation, *flow == FLOW_PROVEN ? TRUE_SOURCE : CLAIMED) : 0;
+		return why ? turn_away(ctx, f, n, why) : XDP_PASS;
+	}
 	if (from && g->flags & GUARD_REFLECTORS) {
 		n->vector = VECTOR_REFLECTION;
 		if (pressed(&p->reflections, n->now, 1, REFLECTION_RATE) || from == 1)
@@ -355,7 +378,8 @@ static __always_inline int judge_udp(struct xdp_md *ctx, struct frame *f, struct
 	} else if (query(ctx, f)) {
 		n->vector = VECTOR_QUERY;
 	}
-	return pass(ctx, f, n);
+	why = begins(f, n, g, generation);
+	return why ? turn_away(ctx, f, n, why) : pass(ctx, f, n);
 }
 
 /* judge_service judges what is for a service. */
@@ -378,25 +402,40 @@ static __always_inline int judge_service(struct xdp_md *ctx, struct frame *f, st
 	if (!p)
 		return XDP_PASS;
 	if (f->tuple.protocol == IPPROTO_TCP)
-		return judge_tcp(ctx, f, n, p);
-	return judge_udp(ctx, f, n, p, g);
+		return judge_tcp(ctx, f, n, p, g, generation);
+	return judge_udp(ctx, f, n, p, g, generation);
 }
 
-/* judge_session judges what belongs to a session or flow: only packet rules are for it. */
-static __always_inline int judge_session(struct xdp_md *ctx, struct frame *f, __u32 mode, __u32 generation)
+/* real tells whether the client of a session or flow has proven its address: what claims to be one must not use up its rate. */
+static __always_inline bool real(struct ref *r)
 {
-	struct finding n = {.vector = named(f), .mode = mode, .weight = 1};
+	__u32 slot = r->slot;
+	struct session *s = bpf_map_lookup_elem(&sessions, &slot);
+
+	return s && (s->protocol == IPPROTO_TCP ? s->side[CLIENT].flags & SIDE_PROVEN : s->rounds >= PROVEN);
+}
+
+/* judge_session judges what belongs to a session or flow: only packet rules are for it, and the rate of its own address. r is 0
+ * when another program carries it. */
+static __always_inline int judge_session(struct xdp_md *ctx, struct frame *f, struct ref *r, struct shield_configuration *s, __u32 generation)
+{
+	struct finding n = {.vector = named(f), .mode = s->mode, .weight = 1};
 	struct wanted w = {};
 	struct guard *g;
+	__u32 why = 0;
 
-	if (!find_service(generation, &f->tuple, &w)) /* what comes from an origin */
+	if ((r && r->from == ORIGIN) || !find_service(generation, &f->tuple, &w))
 		return XDP_PASS;
 	g = entry(&guards, generation, w.service);
-	if (!g || rules(ctx, f, g, generation) != RULE_DROP + 1)
+	if (!g)
 		return XDP_PASS;
 	n.now = bpf_ktime_get_ns();
 	n.service = g->number;
-	return turn_away(ctx, f, &n, WHY_RULE);
+	if (rules(ctx, f, g, generation) == RULE_DROP + 1)
+		return turn_away(ctx, f, &n, WHY_RULE);
+	if (s->limits && r)
+		why = too_much(f, n.now, generation, real(r) ? TRUE_SOURCE : CLAIMED);
+	return why ? turn_away(ctx, f, &n, why) : XDP_PASS;
 }
 
 /* judge_control judges ICMP. Errors are about packets of ours, and few; pings are answered at leisure. */
@@ -432,19 +471,22 @@ int shield(struct xdp_md *ctx)
 	__u32 zero = 0, generation;
 	int kind = read_frame(ctx, &f);
 	void *addresses_of;
+	struct ref *r;
 
 	s = bpf_map_lookup_elem(&shield_config, &zero);
 	c = bpf_map_lookup_elem(&config, &zero);
 	if (kind == FOREIGN || !s || !c || s->mode == SHIELD_OFF)
 		return XDP_PASS;
 	generation = c->generation & 1;
-	if (kind == WHOLE && (bpf_map_lookup_elem(&tuples, &f.tuple) || elder(&f.tuple)))
-		return s->rules ? judge_session(ctx, &f, s->mode, generation) : XDP_PASS;
+	r = kind == WHOLE ? bpf_map_lookup_elem(&tuples, &f.tuple) : 0;
+	if (r || (kind == WHOLE && elder(&f.tuple)))
+		return s->rules | s->limits ? judge_session(ctx, &f, r, s, generation) : XDP_PASS;
 	addresses_of = bpf_map_lookup_elem(&addresses, &generation);
 	copy_words(key.address, f.tuple.dst);
 	if (!addresses_of || !bpf_map_lookup_elem(addresses_of, &key))
 		return XDP_PASS;
 	n.mode = s->mode;
+	n.limits = s->limits;
 	n.now = bpf_ktime_get_ns();
 	if (kind == BROKEN)
 		return turn_away(ctx, &f, &n, WHY_MALFORMED);

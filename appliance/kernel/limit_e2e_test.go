@@ -1,0 +1,577 @@
+//go:build e2e
+
+package kernel
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"breakwater/appliance/plan"
+	"breakwater/appliance/status"
+)
+
+const xdpDrop, xdpPass = 1, 2
+
+// xdpContext is struct xdp_md of linux/bpf.h.
+type xdpContext struct {
+	data, dataEnd, dataMeta, ifindex, queue, egress uint32
+}
+
+// front gives one frame to the shield.
+func (r *rig) front(t testing.TB, frame []byte) uint32 {
+	t.Helper()
+	var verdict uint32
+	r.must(t, func() (err error) {
+		context := xdpContext{dataEnd: uint32(len(frame)), ifindex: uint32(r.edge)}
+		verdict, err = r.path.objects.Shield.Run(&ebpf.RunOptions{Data: frame, DataOut: r.output, Context: &context})
+		return err
+	})
+	return verdict
+}
+
+// comesIn and turnedAway give a frame to the shield, and compare what it says and counts.
+func (r *rig) comesIn(t testing.TB, frame []byte) {
+	t.Helper()
+	before := r.turned(t)
+	if got := r.front(t, frame); got != xdpPass {
+		t.Errorf("the verdict is %d, want %d", got, xdpPass)
+	}
+	if after := r.turned(t); after != before {
+		t.Errorf("it passed, and the drops are %v, were %v", after, before)
+	}
+}
+
+func (r *rig) turnedAway(t testing.TB, frame []byte, reason status.Reason) {
+	t.Helper()
+	want := r.turned(t)
+	want[reason]++
+	if got := r.front(t, frame); got != xdpDrop {
+		t.Errorf("the verdict is %d, want %d", got, xdpDrop)
+	}
+	if after := r.turned(t); after != want {
+		t.Errorf("it is not counted once as %s: %v, want %v", reason, after, want)
+	}
+}
+
+// turned are the packets that the shield dropped, by reason.
+func (r *rig) turned(t testing.TB) (counts [whyCount]uint64) {
+	t.Helper()
+	for p := range shieldProtocols {
+		for why := range counts {
+			n, err := sum(r.path.objects.ShieldDrops, uint32(p*whyCount+why))
+			if err != nil {
+				t.Fatal(err)
+			}
+			counts[why] += n
+		}
+	}
+	return counts
+}
+
+// ago lets time pass for all buckets.
+func (r *rig) ago(t testing.TB, by time.Duration) {
+	t.Helper()
+	back := func(until *uint64) { *until = uint64(max(0, int64(*until)-int64(by))) }
+	for _, m := range []*ebpf.Map{r.path.objects.AddressBuckets, r.path.objects.NetworkBuckets} {
+		for key, b := range entriesOf[bpfSourceKey, bpfBucket](t, m) {
+			for _, until := range []*uint64{&b.Packets[0], &b.Packets[1], &b.Bytes[0], &b.Bytes[1], &b.Clients} {
+				back(until)
+			}
+			putEntry(t, m, key, b)
+		}
+	}
+	for key, p := range entriesOf[uint32, bpfPressure](t, r.path.objects.Pressures) {
+		back(&p.Flows)
+		back(&p.Clients)
+		putEntry(t, r.path.objects.Pressures, key, p)
+	}
+	for key, c := range entriesOf[uint32, bpfCommons](t, r.path.objects.SharedBuckets) {
+		back(&c.Flows)
+		back(&c.Strangers)
+		putEntry(t, r.path.objects.SharedBuckets, key, c)
+	}
+}
+
+func entriesOf[K comparable, V any](t testing.TB, m *ebpf.Map) map[K]V {
+	t.Helper()
+	entries := make(map[K]V)
+	var key K
+	var value V
+	all := m.Iterate()
+	for all.Next(&key, &value) {
+		entries[key] = value
+	}
+	if err := all.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
+
+func putEntry(t testing.TB, m *ebpf.Map, key, value any) {
+	t.Helper()
+	if err := m.Put(key, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// freshStart forgets all sources and all time.
+func (r *rig) freshStart(t testing.TB) {
+	t.Helper()
+	r.wipe(t)
+	r.ago(t, 1<<62)
+	for _, m := range []*ebpf.Map{r.path.objects.AddressBuckets, r.path.objects.NetworkBuckets, r.path.objects.KnownSources} {
+		var keys []bpfSourceKey
+		var key bpfSourceKey
+		value := make([]byte, m.ValueSize())
+		for all := m.Iterate(); all.Next(&key, &value); {
+			keys = append(keys, key)
+		}
+		for _, key := range keys {
+			if err := m.Delete(key); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := r.path.known.load(r.path.objects.KnownSources); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// knows makes the shield know an address.
+func (r *rig) knows(t testing.TB, addr netip.Addr, protocol plan.Protocol) {
+	t.Helper()
+	r.path.Good(addr, protocol)
+	r.must(t, r.path.enterKnown)
+}
+
+// from is the first packet of a client at another address.
+func (f family) from(addr netip.Addr, protocol uint8, port, to uint16) []byte {
+	p := f.opening(protocol, port, to)
+	p.from = netip.AddrPortFrom(addr, port)
+	return p.frame()
+}
+
+// host is the address of network n of the family, and of one host in it.
+func (f family) host(network, host int) netip.Addr {
+	if f.client.Is4() {
+		return netip.AddrFrom4([4]byte{8, byte(network >> 8), byte(network), byte(host)})
+	}
+	b := netip.MustParseAddr("2600::1").As16()
+	binary.BigEndian.PutUint16(b[4:], uint16(network))
+	binary.BigEndian.PutUint16(b[6:], uint16(host))
+	return netip.AddrFrom16(b)
+}
+
+func withSources(l plan.SourceLimits) *plan.Plan {
+	p := vectorPlan()
+	p.Limits.Sources = l
+	return p
+}
+
+// TestRatesOfNewClients: an address or network that opens too much is turned away, until time has passed, and nobody else is.
+func TestRatesOfNewClients(t *testing.T) {
+	r := newRig(t, vectorPlan())
+	r.each(t, "of an address", func(t *testing.T, f family, protocol uint8) {
+		r.freshStart(t)
+		r.apply(t, withSources(plan.SourceLimits{NewClientsPerAddress: 1}))
+		same, near, _ := neighbours(f)
+		for i := range uint16(5) {
+			r.comesIn(t, f.from(f.client, protocol, 40000+i, portPlain))
+		}
+		r.turnedAway(t, f.from(f.client, protocol, 40005, portPlain), status.AddressRate)
+		r.turnedAway(t, f.from(same, protocol, 40005, portV2), status.AddressRate)
+		r.comesIn(t, f.from(near, protocol, 40005, portPlain))
+		r.ago(t, 900*time.Millisecond)
+		r.turnedAway(t, f.from(f.client, protocol, 40005, portPlain), status.AddressRate)
+		r.ago(t, 100*time.Millisecond)
+		r.comesIn(t, f.from(same, protocol, 40006, portPlain))
+		r.turnedAway(t, f.from(f.client, protocol, 40007, portPlain), status.AddressRate)
+		r.ago(t, time.Hour) // no more than the burst
+		for i := range uint16(5) {
+			r.comesIn(t, f.from(f.client, protocol, 41000+i, portPlain))
+		}
+		r.turnedAway(t, f.from(f.client, protocol, 41005, portPlain), status.AddressRate)
+		r.knows(t, f.client, plan.TCP) // what claims to be from there may be anybody's
+		r.turnedAway(t, f.from(f.client, protocol, 41006, portPlain), status.AddressRate)
+	})
+	r.each(t, "of a network", func(t *testing.T, f family, protocol uint8) {
+		r.freshStart(t)
+		r.apply(t, withSources(plan.SourceLimits{NewClientsPerNetwork: 1}))
+		for i := range 5 {
+			r.comesIn(t, f.from(f.host(1, i), protocol, 40000, portPlain))
+		}
+		r.turnedAway(t, f.from(f.host(1, 9), protocol, 40000, portPlain), status.NetworkRate)
+		r.comesIn(t, f.from(f.host(2, 9), protocol, 40000, portPlain))
+		r.knows(t, f.host(1, 7), plan.UDP)
+		r.comesIn(t, f.from(f.host(1, 7), protocol, 40000, portPlain))
+		r.ago(t, time.Second)
+		r.comesIn(t, f.from(f.host(1, 10), protocol, 40000, portPlain))
+		r.turnedAway(t, f.from(f.host(1, 11), protocol, 40000, portPlain), status.NetworkRate)
+	})
+	r.each(t, "none", func(t *testing.T, f family, protocol uint8) {
+		r.freshStart(t)
+		r.apply(t, vectorPlan())
+		for i := range uint16(1000) {
+			r.comesIn(t, f.from(f.client, protocol, 40000+i, portPlain))
+		}
+	})
+}
+
+// TestRatesOfPackets: sessions and flows pay their own address's rate and no other's, and nobody can use it up for them.
+func TestRatesOfPackets(t *testing.T) {
+	r := newRig(t, vectorPlan())
+	for _, f := range families {
+		for name, limits := range map[string]plan.SourceLimits{
+			"packets": {PacketsPerAddress: 10, PacketsPerNetwork: 10},
+			"bytes":   {BytesPerAddress: 10_000, BytesPerNetwork: 10_000},
+		} {
+			t.Run(name+" of a session/"+f.name, func(t *testing.T) {
+				r.freshStart(t)
+				r.apply(t, withSources(limits))
+				c := r.dial(t, f, portPlain)
+				c.opens()
+				said := func() []byte {
+					s := dataAt(1, 1, string(make([]byte, 1000)))
+					if name == "packets" {
+						s.payload = "x"
+					}
+					return c.packet(c.client, c.edge, s, c.clientISN, c.originISN).frame()
+				}
+				fill := func(frame []byte) {
+					t.Helper()
+					for n := range 20 {
+						if r.front(t, frame) == xdpDrop {
+							if n < 8 || n > 10 {
+								t.Errorf("packet %d is dropped, of ten", n)
+							}
+							return
+						}
+					}
+					t.Error("20 packets have passed, of ten")
+				}
+				fill(said()) // nobody knows yet whether the client is real: this is what claims to be it
+				c.moves(fromClient, ackAt(1, 1), ackAt(1, 1))
+				fill(said())
+				r.turnedAway(t, said(), status.AddressRate)
+				r.ago(t, 200*time.Millisecond)
+				r.comesIn(t, said())
+				if name == "bytes" {
+					return
+				}
+				r.ago(t, -200*time.Millisecond)
+				r.turnedAway(t, f.from(f.client, protocolUDP, 40000, portPlain), status.AddressRate)
+				_, near, far := neighbours(f)
+				for range 10 { // of no session: they pay their network's as well
+					r.front(t, f.from(near, protocolUDP, 40000, portPlain))
+				}
+				r.turnedAway(t, f.from(near, protocolUDP, 40000, portPlain), status.AddressRate)
+				r.turnedAway(t, f.from(prefixEnd(plan.SourceNetwork(near)), protocolUDP, 40000, portPlain), status.NetworkRate)
+				r.comesIn(t, f.from(far, protocolUDP, 40000, portPlain))
+			})
+		}
+		t.Run("of strays/"+f.name, func(t *testing.T) {
+			r.freshStart(t)
+			r.apply(t, withSources(plan.SourceLimits{PacketsPerAddress: 10}))
+			stray := f.opening(protocolTCP, 40000, portPlain)
+			stray.flags = flagACK
+			for range 10 {
+				r.front(t, stray.frame())
+			}
+			r.turnedAway(t, stray.frame(), status.AddressRate)
+		})
+	}
+}
+
+// TestBudgets: what is beyond a budget is dropped, first those who were never here; sessions and flows go on.
+func TestBudgets(t *testing.T) {
+	r := newRig(t, vectorPlan())
+	services := func(change func(*plan.ServiceLimits)) *plan.Plan {
+		p := vectorPlan()
+		for i := range p.Services {
+			change(&p.Services[i].Limits)
+		}
+		return p
+	}
+	box := vectorPlan()
+	box.Limits.NewFlowsPerSec = 8
+	for _, c := range []struct {
+		name     string
+		plan     *plan.Plan
+		protocol uint8
+		all      bool // services have it together
+	}{
+		{"new sessions of a service", services(func(l *plan.ServiceLimits) { l.NewClientsPerSec = 8 }), protocolTCP, false},
+		{"new clients of a service", services(func(l *plan.ServiceLimits) { l.NewClientsPerSec = 8 }), protocolUDP, false},
+		{"new flows of a service", services(func(l *plan.ServiceLimits) { l.NewFlowsPerSec = 8 }), protocolUDP, false},
+		{"new flows of the box", box, protocolUDP, true},
+	} {
+		for _, f := range families {
+			t.Run(c.name+"/"+f.name, func(t *testing.T) {
+				r.freshStart(t)
+				r.apply(t, vectorPlan())
+				here := f.opening(protocolUDP, 39999, portPlain).frame()
+				r.passes(t, here, arrival{}) // a flow of the kernel path
+				mine := netip.AddrPortFrom(f.client, 39998)
+				r.path.ShareFlow(mine, netip.AddrPortFrom(f.edge, portPlain), status.FlowBegun)
+				defer r.path.ShareFlow(mine, netip.AddrPortFrom(f.edge, portPlain), status.FlowOver)
+				for i := range 5 {
+					r.knows(t, f.host(900, i), plan.TCP)
+				}
+				r.apply(t, c.plan)
+				for i := range 6 {
+					r.comesIn(t, f.from(f.host(i, 1), c.protocol, 40000, portPlain))
+				}
+				r.turnedAway(t, f.from(f.host(100, 1), c.protocol, 40000, portPlain), status.NewClients)
+				r.comesIn(t, f.from(f.host(900, 0), c.protocol, 40000, portPlain))
+				r.comesIn(t, f.from(f.host(900, 1), c.protocol, 40000, portPlain))
+				r.turnedAway(t, f.from(f.host(900, 2), c.protocol, 40000, portPlain), status.NewClients)
+				r.comesIn(t, here)
+				r.comesIn(t, f.opening(protocolUDP, 39998, portPlain).frame()) // a flow of the user path
+				if other := f.from(f.host(101, 1), c.protocol, 40000, portV2); c.all {
+					r.turnedAway(t, other, status.NewClients)
+					r.comesIn(t, f.from(f.host(101, 1), protocolTCP, 40000, portPlain))
+				} else {
+					r.comesIn(t, other)
+				}
+				r.ago(t, 125*time.Millisecond)
+				r.turnedAway(t, f.from(f.host(102, 1), c.protocol, 40000, portPlain), status.NewClients)
+				r.comesIn(t, f.from(f.host(900, 3), c.protocol, 40000, portPlain))
+				r.ago(t, 375*time.Millisecond)
+				r.comesIn(t, f.from(f.host(103, 1), c.protocol, 40000, portPlain))
+			})
+		}
+	}
+	for _, f := range families {
+		t.Run("while it only watches/"+f.name, func(t *testing.T) {
+			r.freshStart(t)
+			p := services(func(l *plan.ServiceLimits) { l.NewClientsPerSec = 8 })
+			p.Shield.Mode = plan.ShieldMonitor
+			r.apply(t, p)
+			r.must(t, func() error { return r.path.raise(p) })
+			defer func() { r.apply(t, vectorPlan()); r.must(t, func() error { return r.path.raise(vectorPlan()) }) }()
+			for i := range 20 {
+				r.comesIn(t, f.from(f.host(i, 1), protocolUDP, 40000, portPlain))
+			}
+			var would uint64
+			for p := range shieldProtocols {
+				n, err := sum(r.path.objects.ShieldDrops, uint32((len(shieldProtocols)+p)*whyCount+int(status.NewClients)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				would += n
+			}
+			if would < 14 || would%14 != 0 {
+				t.Errorf("%d would have been dropped, want 14 each time", would)
+			}
+		})
+	}
+}
+
+// TestAdmission: sources that come too fast get no buckets, and share; those that have some keep them.
+func TestAdmission(t *testing.T) {
+	r := newRig(t, withSources(plan.SourceLimits{NewClientsPerAddress: 1, NewClientsPerNetwork: 1}))
+	few := func(t *testing.T, admit uint32, change func(*bpfSourceLimits)) {
+		t.Helper()
+		for generation := range uint32(2) {
+			var l bpfSourceLimits
+			if err := r.path.objects.LimitTables.Lookup(generation, &l); err != nil {
+				t.Fatal(err)
+			}
+			l.Admit = admit
+			change(&l)
+			putEntry(t, r.path.objects.LimitTables, generation, l)
+		}
+	}
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			r.freshStart(t)
+			few(t, 4096, func(*bpfSourceLimits) {})
+			for i := range 5 {
+				r.comesIn(t, f.from(f.host(1, 1), protocolUDP, uint16(40000+i), portPlain))
+			}
+			few(t, 0, func(l *bpfSourceLimits) { l.Strangers = rateEntry(4, time.Second) })
+			before, err := sum(r.path.objects.SourceCounts, shared)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.turnedAway(t, f.from(f.host(1, 1), protocolUDP, 41000, portPlain), status.AddressRate) // it has its own
+			r.turnedAway(t, f.from(f.host(1, 2), protocolUDP, 41000, portPlain), status.NetworkRate) // it has its network's
+			for i := range 4 {
+				r.comesIn(t, f.from(f.host(10+i, 1), protocolUDP, 41000, portPlain))
+			}
+			r.turnedAway(t, f.from(f.host(20, 1), protocolUDP, 41000, portPlain), status.NewClients)
+			r.knows(t, f.host(30, 1), plan.TCP)
+			r.comesIn(t, f.from(f.host(30, 1), protocolUDP, 41000, portPlain))
+			after, err := sum(r.path.objects.SourceCounts, shared)
+			if err != nil || after-before != 5 {
+				t.Errorf("%d shared a bucket, want 5; %v", after-before, err)
+			}
+			if n := len(entriesOf[bpfSourceKey, bpfBucket](t, r.path.objects.AddressBuckets)); n != 1 {
+				t.Errorf("%d addresses have buckets, want 1", n)
+			}
+		})
+	}
+}
+
+// TestKnown: who is known stays so over a restart, and for a day; a full map makes room, and flows never take all of it.
+func TestKnown(t *testing.T) {
+	r := newRig(t, vectorPlan())
+	table := r.path.objects.KnownSources
+	n := &r.path.known
+	for _, f := range families {
+		r.freshStart(t)
+		same, near, far := neighbours(f)
+		r.knows(t, f.client, plan.UDP)
+		r.knows(t, near, plan.TCP)
+		r.knows(t, same, plan.TCP) // the same source: a session counts more
+		if got := fmt.Sprint(n.size(), n.udp); got != "2 0" {
+			t.Errorf("%s: known, and of those by flows alone: %s", f.name, got)
+		}
+		r.knows(t, far, plan.UDP)
+		var again known
+		if err := again.load(table); err != nil || fmt.Sprint(len(again.tcp), again.udp) != "3 1" {
+			t.Errorf("%s: a new process knows %d, %d by flows; %v", f.name, len(again.tcp), again.udp, err)
+		}
+		putEntry(t, table, sourceKey(near), bpfKnown{Seen: 1, Tcp: 1})
+		if err := n.sweep(table, uint64(25*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if err := table.Lookup(sourceKey(near), &bpfKnown{}); err == nil {
+			t.Errorf("%s: who was not seen for a day is known", f.name)
+		}
+	}
+	r.freshStart(t)
+	n.udp = maxKnown / 2
+	if _, room := n.value(sourceKey(families[0].client), false, 1); room {
+		t.Error("flows take more than half of the map")
+	}
+	if _, room := n.value(sourceKey(families[0].client), true, 1); !room {
+		t.Error("flows leave no room for sessions")
+	}
+}
+
+// TestKnownByTheKernelPath: a session in which both spoke makes its client known; a flow does after a while.
+func TestKnownByTheKernelPath(t *testing.T) {
+	r := newRig(t, vectorPlan())
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			r.freshStart(t)
+			known := func(want int) {
+				t.Helper()
+				r.must(t, r.path.sweep)
+				r.must(t, r.path.enterKnown)
+				if got := r.path.known.size(); got != want {
+					t.Errorf("%d are known, want %d", got, want)
+				}
+			}
+			c := r.dial(t, f, portPlain)
+			c.established()
+			known(0)
+			c.carries(fromClient, dataAt(1, 1, "x"))
+			known(0)
+			c.carries(fromOrigin, dataAt(1, 2, "y"))
+			known(1)
+
+			r.freshStart(t)
+			r.passes(t, f.opening(protocolUDP, 40000, portPlain).frame(), arrival{})
+			slot, s := r.slot(t, protocolUDP, netip.AddrPortFrom(f.client, 40000), netip.AddrPortFrom(f.edge, portPlain))
+			s.Rounds, s.Side[client].Packets, s.Side[originSide].Packets = 2, 20, 20
+			r.put(t, slot, &s)
+			known(0) // so soon
+			s.Started -= uint64(11 * time.Second)
+			r.put(t, slot, &s)
+			known(1)
+		})
+	}
+}
+
+// flood gives the shield first datagrams of so many sources, each time another, and returns what one took, in ns, as the kernel
+// says.
+func (r *rig) flood(t testing.TB, n int, source func(i int) uint32) (each float64) {
+	t.Helper()
+	frame := families[0].opening(protocolUDP, 50000, portPlain).frame()
+	const at = 14 + 12 // of the address in the frame; checksums are nobody's business here
+	r.must(t, func() error {
+		stats, err := ebpf.EnableStats(unix.BPF_STATS_RUN_TIME)
+		if err != nil {
+			return err
+		}
+		before, err := r.path.objects.Shield.Stats()
+		if err != nil {
+			return err
+		}
+		context := xdpContext{dataEnd: uint32(len(frame)), ifindex: uint32(r.edge)}
+		options := ebpf.RunOptions{Data: frame, Context: &context}
+		for i := range n {
+			binary.BigEndian.PutUint32(frame[at:], source(i))
+			if _, err := r.path.objects.Shield.Run(&options); err != nil {
+				return err
+			}
+		}
+		after, err := r.path.objects.Shield.Stats()
+		if err != nil {
+			return err
+		}
+		each = float64(after.Runtime-before.Runtime) / float64(after.RunCount-before.RunCount)
+		return stats.Close()
+	})
+	return each
+}
+
+// TestFloodOfSources: made-up sources push out no client that is known and no flow, and use up no budget that is theirs; what had
+// to make room is counted.
+func TestFloodOfSources(t *testing.T) {
+	const sources, players = 200_000, 500
+	p := withSources(plan.SourceLimits{NewClientsPerAddress: 200, NewClientsPerNetwork: 2000})
+	p.Limits.NewFlowsPerSec = 4_000
+	r := newRig(t, p)
+	f := families[0]
+	player := func(i int) netip.Addr { return f.host(20_000+i/250, i%250) }
+	for i := range players {
+		r.passes(t, f.from(player(i), protocolUDP, 40000, portPlain), arrival{})
+		r.path.Good(player(i), plan.UDP)
+	}
+	r.must(t, r.path.enterKnown)
+	random := rand.New(rand.NewPCG(1, 2))
+	few := r.flood(t, 20_000, func(i int) uint32 { return 0x0b000000 + uint32(i%1000)*7919 })
+	many := r.flood(t, sources, func(int) uint32 { return 0x0a000000 + random.Uint32N(0x60000000) }) // 10.0.0.0 to 105.255.255.255
+	for i := range players {
+		r.comesIn(t, f.from(player(i), protocolUDP, 40000, portPlain)) // its flow
+		if i < 400 {
+			r.comesIn(t, f.from(player(i), protocolUDP, 40001, portPlain)) // another one
+		}
+	}
+	var seen status.Edge
+	if err := r.path.addSources(&seen); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("a datagram of one of 1,000 sources took %.0f ns, of random ones %.0f ns; %+v", few, many, seen.Shield.Sources)
+	if s := seen.Shield.Sources; s.Known != players || s.Kept == 0 {
+		t.Errorf("of %d players and %d sources there is %+v", players, sources, s)
+	}
+	if many > 6*few {
+		t.Errorf("random sources cost %.0f ns, a few %.0f ns", many, few)
+	}
+}
+
+// TestWhys: the reasons of limits are those of package status.
+func TestWhys(t *testing.T) {
+	guard := constantsOf(t, "bpf/guard.h", "bpf/limit.h")
+	for name, want := range map[string]int{
+		"WHY_ADDRESS_RATE": int(status.AddressRate), "WHY_NETWORK_RATE": int(status.NetworkRate), "WHY_NEW_CLIENTS": int(status.NewClients),
+		"TRUE_SOURCE": trueSource, "CLAIMED": claimed, "OF_ADDRESS": ofAddress, "OF_NETWORK": ofNetwork, "GOT_ADDRESS": gotAddress,
+		"GOT_NETWORK": gotNetwork, "SHARED": shared, "SOURCE_COUNT": sourceCount, "FLOW_BEGUN": flowBegun, "FLOW_PROVEN": flowProven,
+		"ADDRESS_BUCKETS": addressBuckets, "NETWORK_BUCKETS": networkBuckets, "KNOWN_SOURCES": maxKnown,
+	} {
+		if got, known := guard[name]; !known || got != want {
+			t.Errorf("%s is %d in C, %d in Go", name, got, want)
+		}
+	}
+}
