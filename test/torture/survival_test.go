@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -132,7 +133,7 @@ func upgradeEdge(t *testing.T, layout string) time.Duration {
 	text, err := os.ReadFile(ledger)
 	must(t, err)
 	other := filepath.Join(dir, "ledger.go")
-	changed := bytes.Replace(text, []byte(layout+" = 1 "), []byte(layout+" = 999 "), 1)
+	changed := regexp.MustCompile(`\b`+layout+` = \d+ `).ReplaceAll(text, []byte(layout+" = 999 "))
 	if bytes.Equal(changed, text) {
 		t.Fatalf("%s does not say what layout the maps have", ledger)
 	}
