@@ -194,9 +194,16 @@ func hostNames() (names []string, addresses, fixed []net.IP, err error) {
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("read the addresses of the box: %w", err)
 	}
+	addresses, fixed = hostAddresses(all)
+	return names, withLoopback(addresses), fixed, nil
+}
+
+// hostAddresses are those that a browser can open: of the link-local ones those of IPv4, which a box has where nobody
+// gives it another. Those of IPv6 need a zone.
+func hostAddresses(all []net.Addr) (addresses, fixed []net.IP) {
 	for _, a := range all {
 		network, ok := a.(*net.IPNet)
-		if !ok || network.IP.IsLinkLocalUnicast() { // no browser can open these, they need a zone
+		if !ok || network.IP.To4() == nil && network.IP.IsLinkLocalUnicast() {
 			continue
 		}
 		if ones, bits := network.Mask.Size(); ones == bits && !network.IP.IsLoopback() {
@@ -205,7 +212,7 @@ func hostNames() (names []string, addresses, fixed []net.IP, err error) {
 		}
 		addresses = append(addresses, network.IP)
 	}
-	return names, withLoopback(addresses), fixed, nil
+	return addresses, fixed
 }
 
 // withLoopback puts the loopback addresses first, also where the interface is not up yet.

@@ -3,6 +3,7 @@ package tls
 import (
 	"crypto/ecdsa"
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -85,6 +86,21 @@ func TestOpenOnThisMachine(t *testing.T) {
 	before := c.Fingerprint()
 	if err := c.Refresh(nil); err != nil || c.Fingerprint() != before {
 		t.Errorf("a second Refresh issued again (%v)", err)
+	}
+}
+
+func TestHostAddresses(t *testing.T) {
+	var all []net.Addr
+	for _, s := range []string{"127.0.0.1/8", "192.0.2.10/24", "169.254.7.9/16", "198.51.100.7/32", "2001:db8::10/64", "fe80::1/64"} {
+		ip, network, err := net.ParseCIDR(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, &net.IPNet{IP: ip, Mask: network.Mask})
+	}
+	addresses, fixed := hostAddresses(all)
+	if got, want := fmt.Sprint(addresses, fixed), "[127.0.0.1 192.0.2.10 169.254.7.9 2001:db8::10] [198.51.100.7]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
