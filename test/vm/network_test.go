@@ -64,6 +64,7 @@ func TestNetwork(t *testing.T) {
 	}
 	linkLocal := netip.MustParseAddr("fe80::5054:ff:fe00:3")
 	own := []netip.Addr{netip.MustParseAddr("192.0.2.10"), netip.MustParseAddr("2001:db8:7::10")}
+	edges := []netip.Addr{netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("2001:db8:99::7")}
 	t.Run("kernel", func(t *testing.T) { checkNetwork(t, m.report(t), wan) })
 	t.Run("inside", func(t *testing.T) {
 		for _, a := range own {
@@ -86,7 +87,7 @@ func TestNetwork(t *testing.T) {
 		if got := w.probe(t, linkLocal, 1024); len(got) > 0 {
 			t.Errorf("the box answers players at its link-local address: %v", got)
 		}
-		for _, edge := range []netip.Addr{netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("2001:db8:99::7")} {
+		for _, edge := range edges {
 			w.drain()
 			for _, frame := range [][]byte{segment(edge, 25565, syn, 1), ping(edge)} {
 				if err := w.send(frame); err != nil {
@@ -107,8 +108,18 @@ func TestNetwork(t *testing.T) {
 	})
 	t.Run("cut off and reset", func(t *testing.T) {
 		b.cutOff(t, cut, "60s")
-		m.reset(t)
-		b.waitBack(t)
+		got := w.knock(t, 443, append(own, linkLocal, edges[0], edges[1]), func() {
+			m.reset(t)
+			b.waitBack(t)
+		})
+		for answer := range got {
+			if !slices.ContainsFunc(edges, func(a netip.Addr) bool { return strings.HasPrefix(answer, a.String()+" ") }) && !strings.Contains(answer, " dials ") {
+				t.Errorf("the box answers players while it starts: %s", answer)
+			}
+		}
+		if got[edges[0].String()+" syn-ack 443"] == 0 {
+			t.Errorf("answers %v; want some of the edge address, once it is there", got)
+		}
 		checkNetwork(t, m.report(t), wan)
 	})
 	t.Run("less", func(t *testing.T) {

@@ -31,6 +31,7 @@ type wire struct {
 var (
 	neighbour  = netip.MustParseAddr("192.0.2.1")
 	neighbour6 = netip.MustParseAddr("2001:db8:7::1")
+	linkLocal4 = netip.MustParseAddr("169.254.0.1")
 	linkLocal6 = netip.MustParseAddr("fe80::5054:ff:fe99:1")
 	theirMAC   = net.HardwareAddr{0x52, 0x54, 0, 0x99, 0, 1}
 	boxMAC     = net.HardwareAddr{0x52, 0x54, 0, 0, 0, 3}
@@ -45,12 +46,20 @@ const (
 // neighbourOf is the neighbour's address of the same family and scope.
 func neighbourOf(a netip.Addr) netip.Addr {
 	switch {
+	case a.Is4() && a.IsLinkLocalUnicast():
+		return linkLocal4
 	case a.Is4():
 		return neighbour
 	case a.IsLinkLocalUnicast():
 		return linkLocal6
 	}
 	return neighbour6
+}
+
+// isNeighbour tells whether an address, of 4 or 16 bytes, is one of the neighbour's.
+func isNeighbour(address []byte) bool {
+	a, _ := netip.AddrFromSlice(address)
+	return a == neighbour || a == neighbour6 || a == linkLocal4 || a == linkLocal6
 }
 
 // newWire lets QEMU send and receive frames as datagrams of a socket.
@@ -94,18 +103,18 @@ func (w *wire) listen(t *testing.T) {
 // take answers who asks for the neighbour (RFC 826, RFC 4861), and counts what comes for it.
 func (w *wire) take(f []byte) error {
 	switch {
-	case len(f) >= 42 && f[12] == 8 && f[13] == 6 && f[21] == 1 && [4]byte(f[38:42]) == neighbour.As4():
+	case len(f) >= 42 && f[12] == 8 && f[13] == 6 && f[21] == 1 && isNeighbour(f[38:42]):
 		reply := append(ethernet(0x0806), f[14:20]...)
 		reply = append(append(reply, 0, 2), theirMAC...)
 		return w.send(append(append(reply, f[38:42]...), f[22:32]...))
-	case len(f) >= 34 && f[12] == 8 && f[13] == 0 && [4]byte(f[30:34]) == neighbour.As4():
+	case len(f) >= 34 && f[12] == 8 && f[13] == 0 && isNeighbour(f[30:34]):
 		return w.answered(netip.AddrFrom4([4]byte(f[26:30])), f[23], f[14+4*int(f[14]&15):])
 	case len(f) >= 78 && f[12] == 0x86 && f[13] == 0xdd && f[20] == icmp6 && f[54] == 135:
 		asks, wanted := netip.AddrFrom16([16]byte(f[22:38])), netip.AddrFrom16([16]byte(f[62:78]))
-		if wanted == neighbour6 || wanted == linkLocal6 {
+		if isNeighbour(f[62:78]) {
 			return w.send(advertisement(wanted, asks))
 		}
-	case len(f) >= 54 && f[12] == 0x86 && f[13] == 0xdd && ([16]byte(f[38:54]) == neighbour6.As16() || [16]byte(f[38:54]) == linkLocal6.As16()):
+	case len(f) >= 54 && f[12] == 0x86 && f[13] == 0xdd && isNeighbour(f[38:54]):
 		return w.answered(netip.AddrFrom16([16]byte(f[22:38])), f[20], f[54:])
 	}
 	return nil
@@ -123,7 +132,8 @@ func (w *wire) answered(from netip.Addr, protocol byte, p []byte) error {
 	return w.send(segment(from, binary.BigEndian.Uint16(p), rst, 2)) // the number that comes next
 }
 
-// describe names an answer: "192.0.2.10 syn-ack 443", "192.0.2.10 rst", "2001:db8:7::10 pong".
+// describe names an answer: "192.0.2.10 syn-ack 443", "192.0.2.10 rst", "2001:db8:7::10 pong"; "192.0.2.10 dials 9" is
+// none, but a connection to an origin.
 func describe(from netip.Addr, protocol byte, p []byte) string {
 	switch {
 	case protocol == icmp4 && len(p) > 0 && p[0] == 0, protocol == icmp6 && len(p) > 0 && p[0] == 129:
@@ -134,6 +144,8 @@ func describe(from netip.Addr, protocol byte, p []byte) string {
 		return fmt.Sprintf("%s rst", from)
 	case protocol == tcp && len(p) > 13 && p[13]&18 == 18:
 		return fmt.Sprintf("%s syn-ack %d", from, binary.BigEndian.Uint16(p))
+	case protocol == tcp && len(p) > 13 && p[13]&18 == 2:
+		return fmt.Sprintf("%s dials %d", from, binary.BigEndian.Uint16(p[2:]))
 	}
 	return fmt.Sprintf("%s protocol %d", from, protocol)
 }
@@ -251,5 +263,35 @@ func (w *wire) probe(t *testing.T, to netip.Addr, last int) map[string]int {
 	}
 	send(ping(to))
 	time.Sleep(5 * time.Second)
+	return w.drain()
+}
+
+// knock sends a SYN to a port of each address, and a ping, ten times a second while something is done, and returns what
+// was answered.
+func (w *wire) knock(t *testing.T, port uint16, addresses []netip.Addr, do func()) map[string]int {
+	t.Helper()
+	w.drain()
+	done := make(chan struct{})
+	var knocking sync.WaitGroup
+	knocking.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+			for _, a := range addresses {
+				if err := errors.Join(w.send(segment(a, port, syn, 1)), w.send(ping(a))); err != nil {
+					t.Errorf("knock at %s: %v", a, err)
+					return
+				}
+			}
+		}
+	})
+	func() {
+		defer knocking.Wait()
+		defer close(done)
+		do()
+	}()
 	return w.drain()
 }
