@@ -25,7 +25,8 @@ const (
 )
 
 // network is a document of a machine with players at the port with the wire. Its values: more of the host, its
-// interfaces besides, what manages it, and the name of the port with the wire three times.
+// interfaces besides, what manages it, and the name of the port with the wire three times. By the user path players are
+// answered although there is no origin.
 const network = `{ "schema": 1,
   "edge": { "interfaces": [%[3]q], "addresses": ["198.51.100.7/32", "2001:db8:99::7/128"] },
   "management": { %[2]s },
@@ -34,7 +35,7 @@ const network = `{ "schema": 1,
     %[1]s ] },
   "dns": { "servers": ["192.0.2.53"] },
   "pools": [ { "name": "games", "health": { "check": "none" }, "origins": [ { "address": "192.0.2.1", "port": "9" }, { "address": "2001:db8:7::1", "port": "9" } ] } ],
-  "services": [ { "name": "tcp", "protocols": ["tcp"], "ports": ["1-65535"], "pool": "games" } ] }`
+  "services": [ { "name": "tcp", "protocols": ["tcp"], "ports": ["1-65535"], "pool": "games", "path": "user" } ] }`
 
 // TestNetwork: the network of the settings is that of the kernel, a wrong one is taken back, also after the reset
 // button, and who is not let in is not answered.
