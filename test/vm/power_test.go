@@ -108,9 +108,9 @@ type power struct {
 // cut waits for a moment, and resets the machine in it.
 func (p *power) cut(t *testing.T, when string, now func() bool) {
 	t.Helper()
-	began := time.Now()
+	began, patience := time.Now(), p.patience()
 	for !now() {
-		if time.Since(began) > bootWait {
+		if patience.ends(bootWait) {
 			t.Fatalf("%s: not within %s; the screen:\n%s", when, bootWait, p.screen())
 		}
 		time.Sleep(2 * time.Millisecond)
