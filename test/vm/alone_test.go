@@ -34,7 +34,7 @@ func TestNobodyGivesAddresses(t *testing.T) {
 		t.Errorf("%d addresses of the page are shown, want one", n)
 	}
 	address := netip.MustParseAddr(page.FindStringSubmatch(screen)[1])
-	if got := w.probe(t, address, 1024); got[address.String()+" syn-ack 443"] == 0 || got[address.String()+" pong"] != 1 {
+	if got := w.probe(t, m, address, 1024, address); got[address.String()+" syn-ack 443"] == 0 || got[address.String()+" pong"] != 1 {
 		t.Errorf("answers %v; want the page and a ping", got)
 	}
 	checkSystem(t, m.report(t))

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -242,8 +243,8 @@ func checksum(b []byte, sum uint32) uint16 {
 }
 
 // probe sends a SYN and a stray ACK to each port of an address up to the last, datagrams to some, and a ping, and returns
-// what came back within a while. It is slow enough for an emulated machine.
-func (w *wire) probe(t *testing.T, to netip.Addr, last int) map[string]int {
+// what came back until a ping to another address, which answers, was answered: the machine takes one after the other.
+func (w *wire) probe(t *testing.T, m *machine, to netip.Addr, last int, answers netip.Addr) map[string]int {
 	t.Helper()
 	w.drain()
 	send := func(frame []byte) {
@@ -255,15 +256,34 @@ func (w *wire) probe(t *testing.T, to netip.Addr, last int) map[string]int {
 		send(segment(to, uint16(port), syn, 1))
 		send(segment(to, uint16(port), ack, 1))
 		if port%16 == 0 {
-			time.Sleep(4 * time.Millisecond)
+			time.Sleep(4 * time.Millisecond) // slow enough for an emulated machine
 		}
 	}
 	for _, port := range []uint16{1, 53, 67, 68, 123, 323, 443, 546, 5353, 5355, 61000} {
 		send(datagram(to, port))
 	}
 	send(ping(to))
-	time.Sleep(5 * time.Second)
-	return w.drain()
+	if answers != to {
+		send(ping(answers))
+	}
+	w.await(t, m, answers.String()+" pong")
+	time.Sleep(time.Second) // what another core was given before
+	got := w.drain()
+	if answers != to {
+		delete(got, answers.String()+" pong")
+	}
+	return got
+}
+
+// await waits until all of these were answered.
+func (w *wire) await(t *testing.T, m *machine, answers ...string) {
+	t.Helper()
+	waitFor(t, m, 2*time.Minute, func() (string, bool) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		lacks := slices.ContainsFunc(answers, func(a string) bool { return w.answers[a] == 0 })
+		return fmt.Sprintf("answers %v, want %q", w.answers, answers), !lacks
+	})
 }
 
 // knock sends a SYN to a port of each address, and a ping, ten times a second while something is done, and returns what
