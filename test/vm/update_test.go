@@ -258,12 +258,9 @@ func (o *owner) call(method, path string, body io.Reader, answer any) error {
 	return json.Unmarshal(content, answer)
 }
 
-func (o *owner) update(t *testing.T) (u control.Update) {
+func (o *owner) update(t *testing.T) control.Update {
 	t.Helper()
-	if err := o.call(http.MethodGet, "/api/v1/update", nil, &u); err != nil {
-		t.Fatal(err)
-	}
-	return u
+	return o.wait(t, callWait, func(control.Update) bool { return true })
 }
 
 // wait asks until the answer is good. Most of the time nobody answers.

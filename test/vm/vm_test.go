@@ -1,7 +1,8 @@
 //go:build vm
 
 // Package vm boots the image under QEMU, as a new box on somebody's desk: what its console shows, what its page answers,
-// and a player through it. Needs build/image and no KVM.
+// and a player through it. Needs build/image and no KVM. On a busy computer OWN_CLOCK=1 keeps the box from being late
+// (image/boot).
 //
 //	go test -tags vm ./test/vm
 package vm
@@ -33,6 +34,7 @@ const (
 	bootWait   = 8 * time.Minute // about 40 s where nothing else runs
 	reportWait = 5 * time.Minute
 	answerWait = 30 * time.Second
+	callWait   = 3 * time.Minute // for an answer of a box that is up, and has little of a processor
 )
 
 // versions is where images are that were built for a test; they go with the last one.
@@ -144,7 +146,7 @@ func newBrowser(t *testing.T, m *machine) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &browser{m: m, Client: http.Client{Jar: jar, Timeout: time.Minute, Transport: &http.Transport{
+	return &browser{m: m, Client: http.Client{Jar: jar, Timeout: callWait, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}} //nolint:gosec // checkCertificate compares it
 }
 
