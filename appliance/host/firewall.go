@@ -33,24 +33,42 @@ func Firewall(s settings.Settings, ports []Port) string {
 	return b.String()
 }
 
-// inside is the match for interfaces on which the box itself answers: those named, or all but the edge's where there
-// are others, or all.
+// inside is the match for interfaces on which the box itself answers.
 func inside(s settings.Settings, ports []Port) string {
-	named := func(list []string) string {
-		quoted := make([]string, len(list))
-		for i, name := range list {
-			quoted[i] = fmt.Sprintf("%q", portName(s, ports, name))
-		}
-		slices.Sort(quoted)
-		return strings.Join(slices.Compact(quoted), ", ")
+	list, not := answering(s, ports)
+	if len(list) == 0 {
+		return ""
 	}
+	for i, name := range list {
+		list[i] = fmt.Sprintf("%q", name)
+	}
+	return fmt.Sprintf("iifname %s{ %s } ", map[bool]string{true: "!= "}[not], strings.Join(list, ", "))
+}
+
+// answering are the interfaces on which the box itself answers: those named, or all but the edge's where there are
+// others, or all. With not the list is of the others.
+func answering(s settings.Settings, ports []Port) (list []string, not bool) {
 	switch {
 	case len(s.Management.Interfaces) > 0:
-		return "iifname { " + named(s.Management.Interfaces) + " } "
+		list = s.Management.Interfaces
 	case len(s.Edge.Interfaces) > 0 && hasOthers(s, ports):
-		return "iifname != { " + named(s.Edge.Interfaces) + " } "
+		list, not = s.Edge.Interfaces, true
 	}
-	return ""
+	names := make([]string, len(list))
+	for i, name := range list {
+		names[i] = portName(s, ports, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), not
+}
+
+// Answering are those of the ports on which the box itself answers.
+func Answering(s settings.Settings, ports []Port) []Port {
+	list, not := answering(s, ports)
+	if len(list) == 0 {
+		return ports
+	}
+	return slices.DeleteFunc(slices.Clone(ports), func(p Port) bool { return slices.Contains(list, p.Name) == not })
 }
 
 // hasOthers tells whether there is an interface besides those of the edge and what they are made of.

@@ -8,6 +8,7 @@ import (
 
 	"breakwater/appliance/control"
 	"breakwater/appliance/host"
+	"breakwater/appliance/settings"
 	"breakwater/web/api"
 	webtls "breakwater/web/tls"
 )
@@ -103,6 +104,9 @@ func look(ctx context.Context, box *client) screen {
 	if s.trouble == nil {
 		s.trouble = box.get(ctx, "/api/v1/certificates", &s.certificates)
 	}
+	if s.trouble == nil && s.status.Pending == nil { // what may be taken back leaves the old addresses on the screen
+		_ = box.get(ctx, "/api/v1/settings", &s.settings) // there may be none yet
+	}
 	return s
 }
 
@@ -117,4 +121,5 @@ type screen struct {
 	status       control.Status
 	setup        api.Setup
 	certificates []webtls.Certificate
+	settings     settings.Settings // in force; empty: there are none, or others are tried
 }

@@ -16,6 +16,7 @@ import (
 	"breakwater/appliance/control"
 	"breakwater/appliance/health"
 	"breakwater/appliance/host"
+	"breakwater/appliance/settings"
 	"breakwater/appliance/status"
 	"breakwater/web/api"
 	webtls "breakwater/web/tls"
@@ -44,6 +45,11 @@ SHA-256      01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF
 in words     one two
 `
 	empty := control.Status{Version: "v1", Edge: nil}
+	players := settings.Edge{Interfaces: []string{"wan0"}, Addresses: []settings.Prefix{{Prefix: netip.MustParsePrefix("198.51.100.0/28")}}}
+	wan := host.Port{Name: "wan0", MAC: "52:54:00:12:34:57", Link: true, Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.7/32")}}
+	const wanText = `             wan0       52:54:00:12:34:57  link
+                        198.51.100.7/32
+`
 	tests := []struct {
 		name string
 		s    screen
@@ -60,6 +66,11 @@ in words     one two
 				"Setup code   used up by wrong tries; start the box again for a new one\n" + network},
 		{"in force", screen{ports: ports[:0:0], setup: api.Setup{Claimed: true}, status: control.Status{Version: "v1", Revision: 3, InForce: true, Edge: &status.Edge{Started: time.Now()}}},
 			"Breakwater v1\n\nREADY  Revision 3 is in force.\n\nWeb page     no network port has an address yet\n\nNetwork      no port was found\n"},
+		{"no page where players are", screen{ports: []host.Port{ports[0], wan}, settings: settings.Settings{Edge: players}, setup: api.Setup{Claimed: true}, certificates: certificates,
+			status: control.Status{Revision: 3, InForce: true}},
+			"Breakwater \n\nREADY  Revision 3 is in force.\n" + way + network[:strings.Index(network, "             enp2s0")] + wanText},
+		{"one port for all", screen{ports: []host.Port{wan}, settings: settings.Settings{Edge: players}, setup: api.Setup{Claimed: true}, status: control.Status{Revision: 3, InForce: true}},
+			"Breakwater \n\nREADY  Revision 3 is in force.\n\nWeb page     https://198.51.100.7/\n\nNetwork" + wanText[len("Network"):]},
 		{"went back", screen{system: host.System{Version: "7", Slot: "A", Failed: []string{"8"}}, setup: api.Setup{Claimed: true}, status: control.Status{Revision: 3, InForce: true}},
 			"Breakwater 7, slot A\n\nVersion 8 is newer and not started: it was never found healthy, or this one was chosen instead.\n\n" +
 				"READY  Revision 3 is in force.\n\nWeb page     no network port has an address yet\n\nNetwork      no port was found\n"},

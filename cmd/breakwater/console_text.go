@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"breakwater/appliance/host"
+	"breakwater/appliance/settings"
 	webtls "breakwater/web/tls"
 )
 
@@ -62,7 +63,7 @@ func (s screen) way() string {
 	var b strings.Builder
 	row := func(name, value string) { fmt.Fprintf(&b, "%-13s%s\n", name, value) }
 	b.WriteByte('\n')
-	urls := pageURLs(slices.Concat(s.ports, s.made))
+	urls := s.pageURLs()
 	if len(urls) == 0 {
 		row("Web page", "no network port has an address yet")
 	}
@@ -84,17 +85,26 @@ func (s screen) way() string {
 	return b.String()
 }
 
-// pageURLs leaves out link-local IPv6 addresses: browsers do not take them.
-func pageURLs(ports []host.Port) []string {
-	var list []string
-	for _, p := range ports {
+// pageURLs are where the page is reached. Edge addresses are the players', but where the box has no other.
+func (s screen) pageURLs() []string {
+	var own, edge []string
+	for _, p := range host.Answering(s.settings, slices.Concat(s.ports, s.made)) {
 		for _, a := range p.Addresses {
-			if ip := a.Addr(); ip.Is4() || !ip.IsLinkLocalUnicast() {
-				list = append(list, "https://"+strings.TrimSuffix(net.JoinHostPort(ip.String(), ""), ":")+"/")
+			ip := a.Addr()
+			if ip.Is6() && ip.IsLinkLocalUnicast() {
+				continue // browsers do not take these
 			}
+			list := &own
+			if slices.ContainsFunc(s.settings.Edge.Addresses, func(e settings.Prefix) bool { return e.Contains(ip) }) {
+				list = &edge
+			}
+			*list = append(*list, "https://"+strings.TrimSuffix(net.JoinHostPort(ip.String(), ""), ":")+"/")
 		}
 	}
-	return list
+	if len(own) == 0 {
+		return edge
+	}
+	return own
 }
 
 // selfSigned is the certificate that everybody gets who opens the page by an address.

@@ -210,7 +210,7 @@ func (b *browser) apply(t *testing.T, document string) {
 	})
 	waitFor(t, b.m, answerWait, func() (string, bool) {
 		s := b.m.screen()
-		return s, strings.Contains(s, "READY  Revision 1 is in force.")
+		return s, strings.Contains(s, "READY  Revision 1 is in force.") && !strings.Contains(s, "https://198.18.1.") // where players are
 	})
 }
 
