@@ -302,10 +302,14 @@ func (u *updates) needRoom(bytes int64) error {
 	if err := unix.Statfs(u.Dir, &s); err != nil {
 		return fmt.Errorf("look for room: %w", err)
 	}
-	if free := int64(s.Bavail) * s.Bsize; free < bytes+updateRoom {
-		return fmt.Errorf("%w: the update needs %d MiB in all and %d MiB must stay free, but only %d MiB are", ErrNoSpace, bytes>>20, updateRoom>>20, free>>20)
+	free := int64(s.Bavail) * s.Bsize
+	switch {
+	case free >= bytes+updateRoom:
+		return nil
+	case bytes == 0: // nobody said how much will come
+		return fmt.Errorf("%w: %d MiB must stay free beside an update, but only %d MiB are", ErrNoSpace, updateRoom>>20, free>>20)
 	}
-	return nil
+	return fmt.Errorf("%w: the update needs %d MiB in all and %d MiB must stay free, but only %d MiB are", ErrNoSpace, bytes>>20, updateRoom>>20, free>>20)
 }
 
 // InstallUpdate begins to write the received update into the other slot, and returns its version. Update tells what becomes of it.
