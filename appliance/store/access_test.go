@@ -229,6 +229,29 @@ func TestSchema1IsMigrated(t *testing.T) {
 	}
 }
 
+// TestSchema2IsMigrated opens a store that a program of schema 2 has written.
+func TestSchema2IsMigrated(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/schema-2")); err != nil {
+		t.Fatal(err)
+	}
+	s := open0(t, dir)
+	assertWhole(t, s, 2)
+	if bans, err := s.Bans(); err != nil || len(bans) != 1 || bans[0].Reason != "flood" {
+		t.Errorf("the bans are %+v, %v", bans, err)
+	}
+	if entries, err := s.Audit(0, 10); err != nil || len(entries) != 1 || s.CheckAudit() != nil {
+		t.Errorf("the audit log has %+v, %v", entries, err)
+	}
+	err := errors.Join(s.PutIncident(Incident{Number: 1, Record: []byte("{}")}), s.PutSecret(NamedSecret{Name: "webhook:a", Secret: "x"}))
+	if err != nil {
+		t.Errorf("the new buckets cannot be written: %v", err)
+	}
+	if err := errors.Join(s.Close(), Check(filepath.Join(dir, FileName)), Check(filepath.Join(dir, FileName+".schema-2"))); err != nil {
+		t.Error(err)
+	}
+}
+
 // assertTokens finds each token of the file, "name secret" a line.
 func assertTokens(t *testing.T, s *Store, file string) {
 	t.Helper()

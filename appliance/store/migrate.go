@@ -14,7 +14,7 @@ import (
 
 // migrations lead from one schema to the next; the first one is from schema 1. All that are needed run in one
 // transaction, and the file as it was is kept beside the new one for whoever has to go back.
-var migrations = []func(*bolt.Tx) error{toSchema2}
+var migrations = []func(*bolt.Tx) error{toSchema2, toSchema3}
 
 // toSchema2 makes room for accounts, logins, the audit log and bans. Tokens get their SHA-256 as key; their records stay,
 // so that an older version, which only reads this store, still knows them.
@@ -40,6 +40,16 @@ func toSchema2(tx *bolt.Tx) error {
 			return fmt.Errorf("token %q has no SHA-256", name)
 		}
 		if err := errors.Join(tokens.Delete([]byte(name)), tokens.Put(key, record)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// toSchema3 makes room for incidents and secrets.
+func toSchema3(tx *bolt.Tx) error {
+	for _, name := range [][]byte{bucketIncidents, bucketDetails, bucketSecrets} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}
 	}

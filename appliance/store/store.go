@@ -1,14 +1,14 @@
 // Package store keeps what an operator has decided: revisions of the settings, the candidate that waits for its
-// confirmation, bans, who may get in, and what was done by whom. It is one bbolt file and, beside it, a plain file for
-// each revision and one for the accounts:
+// confirmation, bans, secrets, who may get in, and what was done by whom; and the incidents. It is one bbolt file and,
+// beside it, a plain file for each revision and one for the accounts:
 //
 //	s, report, err := store.Open("/var/lib/breakwater", store.Options{})
 //	r, err := s.Commit(store.Revision{Author: "local", Reason: "first", Document: document})
 //
 // What a write method acknowledges with nil is on the disk, in both formats; after any other outcome the old state
 // or the new one is there as a whole. The plain files alone are enough to build the bbolt file again, and Open does so
-// when bbolt's is damaged; logins, tokens, bans, the audit log and a candidate are then lost. One process at a time has
-// the directory. The buckets; every value but two of meta is sealed with a checksum:
+// when bbolt's is damaged; logins, tokens, bans, secrets, incidents, the audit log and a candidate are then lost. One
+// process at a time has the directory. The buckets; every value but two of meta is sealed with a checksum:
 //
 //	breakwater.db
 //	├── accounts
@@ -19,14 +19,21 @@
 //	│   └── PREFIX      reason, author, since, until
 //	├── candidate
 //	│   └── candidate   header line, document
+//	├── details
+//	│   └── NUMBER      8 bytes big endian -> curve and packets of an incident
+//	├── incidents
+//	│   └── NUMBER      8 bytes big endian -> an incident without its details
 //	├── logins
 //	│   └── SHA256      of the cookie's secret -> account, created, last seen
 //	├── meta
 //	│   ├── accounts    generation of the accounts, decimal
 //	│   ├── audit       number and hash of the newest entry and of the last forgotten one
+//	│   ├── learned     what is usual on this box, for the search for incidents
 //	│   └── schema      version of this tree, decimal
 //	├── revisions
 //	│   └── NUMBER      8 bytes big endian -> header line, document
+//	├── secrets
+//	│   └── NAME        secret, author, since
 //	└── tokens
 //	    └── SHA256      of the secret -> name, role, author, created, expires, networks, last used
 package store
@@ -47,7 +54,7 @@ import (
 
 const (
 	// Schema is the version of the bucket tree that this program writes.
-	Schema = 2
+	Schema = 3
 	// FileName is the bbolt file in the state directory.
 	FileName = "breakwater.db"
 
@@ -74,20 +81,27 @@ var (
 	bucketLogins    = []byte("logins")
 	bucketAudit     = []byte("audit")
 	bucketBans      = []byte("bans")
+	bucketIncidents = []byte("incidents") // from here on since schema 3
+	bucketDetails   = []byte("details")
+	bucketSecrets   = []byte("secrets")
 
 	keySchema    = []byte("schema")
 	keyAccounts  = []byte("accounts")
 	keyAudit     = []byte("audit")
 	keyCandidate = []byte("candidate")
+	keyLearned   = []byte("learned")
 )
 
 // sealedBuckets are those besides meta that a store of this schema has; every record in them is sealed.
 func sealedBuckets(schema int) [][]byte {
-	first := [][]byte{bucketRevisions, bucketCandidate, bucketTokens}
-	if schema < 2 {
-		return first
+	list := [][]byte{bucketRevisions, bucketCandidate, bucketTokens}
+	if schema >= 2 {
+		list = append(list, bucketAccounts, bucketLogins, bucketAudit, bucketBans)
 	}
-	return append(first, bucketAccounts, bucketLogins, bucketAudit, bucketBans)
+	if schema >= 3 {
+		list = append(list, bucketIncidents, bucketDetails, bucketSecrets)
+	}
+	return list
 }
 
 // Options are the choices of Open. The zero value is ready to use.

@@ -135,7 +135,7 @@ func TestANewerStoreIsReadButNotChanged(t *testing.T) {
 	s := open0(t, dir)
 	commit(t, s, 2)
 	err := s.update(func(tx *bolt.Tx) error {
-		return errors.Join(tx.Bucket(bucketMeta).Put(keySchema, []byte("3")), tx.DeleteBucket(bucketTokens))
+		return errors.Join(tx.Bucket(bucketMeta).Put(keySchema, []byte("4")), tx.DeleteBucket(bucketTokens))
 	})
 	if err := errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
@@ -147,6 +147,7 @@ func TestANewerStoreIsReadButNotChanged(t *testing.T) {
 	_, commitErr := s.Commit(Revision{Document: []byte("{}")})
 	for name, err := range map[string]error{
 		"Commit": commitErr, "SetCandidate": s.SetCandidate(Candidate{}), "PutBan": s.PutBan(Ban{}),
+		"PutIncident": s.PutIncident(Incident{}), "PutSecret": s.PutSecret(NamedSecret{}), "PutLearned": s.PutLearned(nil),
 		"UpdateAccess": s.UpdateAccess(func(*AccessTx) error { return nil }),
 	} {
 		if !errors.Is(err, ErrNewer) {
@@ -162,13 +163,14 @@ func TestANewerStoreIsReadButNotChanged(t *testing.T) {
 func TestTheDrawingShowsTheBuckets(t *testing.T) {
 	s := open0(t, t.TempDir())
 	commit(t, s, 1)
-	if err := errors.Join(s.UpdateAccess(putOneOfEach), s.PutBan(Ban{Prefix: netip.MustParsePrefix("192.0.2.0/24")})); err != nil {
+	if err := errors.Join(s.UpdateAccess(putOneOfEach), s.PutBan(Ban{Prefix: netip.MustParsePrefix("192.0.2.0/24")}),
+		s.PutIncident(Incident{Number: 1}), s.PutSecret(NamedSecret{Name: "email"}), s.PutLearned([]byte("[]"))); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.SetCandidate(Candidate{Base: 1}); err != nil {
 		t.Fatal(err)
 	}
-	keys := map[string]string{"accounts": "NAME", "audit": "NUMBER", "bans": "PREFIX", "logins": "SHA256", "revisions": "NUMBER", "tokens": "SHA256"}
+	keys := map[string]string{"accounts": "NAME", "audit": "NUMBER", "bans": "PREFIX", "details": "NUMBER", "incidents": "NUMBER", "secrets": "NAME", "logins": "SHA256", "revisions": "NUMBER", "tokens": "SHA256"}
 	var got []string
 	err := s.view(func(tx *bolt.Tx) error {
 		return tx.ForEach(func(bucket []byte, b *bolt.Bucket) error {
