@@ -126,7 +126,7 @@ func TestMigrate(t *testing.T) {
 		{"from the second", `{"schema":2,"pools":[{"name":"games"}],"edge":{"interface":"wan0"}}`, nil},
 		{"already newest", `{"schema":3,"pools":[{"name":"games"}],"edge":{"interfaces":["wan0"]}}`, nil},
 		{"old field in a new schema", `{"schema":3,"pools":[{"name":"games"}],"groups":[],"edge":{"interfaces":["wan0"]}}`,
-			[]string{"groups: is not a known field; the fields here are schema, edge, management, host, updates, dns, limits, shield, pools, services"}},
+			[]string{"groups: is not a known field; the fields here are schema, edge, management, host, updates, dns, limits, shield, alerts, pools, services"}},
 		{"newer than this program", `{"schema":4,"unheard":true}`,
 			[]string{"schema: the document has schema 4, but this box is older and knows schemas up to 3; update the box first"}},
 	}
@@ -175,7 +175,7 @@ func TestReadProblems(t *testing.T) {
 		{"unknown field", `"address": "10.0.0.20"`, `"address": "10.0.0.20", "adresse": 1`,
 			[]string{"pools[0].origins[0].adresse: is not a known field; the fields here are name, address, record, port, weight, state, maxSessions"}},
 		{"field in another case", `"schema"`, `"Schema"`,
-			[]string{`schema: is missing; write "schema": 1`, "Schema: is not a known field; the fields here are schema, edge, management, host, updates, dns, limits, shield, pools, services"}},
+			[]string{`schema: is missing; write "schema": 1`, "Schema: is not a known field; the fields here are schema, edge, management, host, updates, dns, limits, shield, alerts, pools, services"}},
 		{"twice", `"schema": 1`, `"schema": 1, "schema": 2`,
 			[]string{"schema: is given twice; keep one of them"}},
 		{"twice within", `"name": "games"`, `"name": "games", "name": "games"`,

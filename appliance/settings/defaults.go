@@ -43,6 +43,7 @@ func (s Settings) WithDefaults() Settings {
 		BytesPerNetwork:   s.Limits.BytesPerNetwork,
 	}
 	s.Shield = s.Shield.withDefaults()
+	s.Alerts = s.Alerts.withDefaults()
 	if s.Management.ACME != (ACME{}) {
 		s.Management.ACME.Directory = cmp.Or(s.Management.ACME.Directory, LetsEncrypt)
 	}

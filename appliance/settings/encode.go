@@ -31,6 +31,8 @@ func (s Settings) normal() Settings {
 	s.Management.Names = lowered(optional(s.Management.Names))
 	s.Host = s.Host.normal()
 	s.DNS.Servers = optional(s.DNS.Servers)
+	s.Alerts.Webhooks = optional(s.Alerts.Webhooks)
+	s.Alerts.Email.To = optional(s.Alerts.Email.To)
 	s.Pools = shown(slices.Clone(s.Pools))
 	for i := range s.Pools {
 		s.Pools[i].Origins = shown(s.Pools[i].Origins)

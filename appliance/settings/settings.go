@@ -26,6 +26,7 @@ type Settings struct {
 	DNS        DNS        `json:"dns,omitzero"`
 	Limits     Limits     `json:"limits,omitzero"`
 	Shield     Shield     `json:"shield,omitzero"`
+	Alerts     Alerts     `json:"alerts,omitzero"`
 	Pools      []Pool     `json:"pools"`
 	Services   []Service  `json:"services"`
 }

@@ -9,9 +9,10 @@ import (
 
 // Shield is the front filter: what is dropped before the kernel spends anything on it.
 type Shield struct {
-	Mode      string `json:"mode,omitempty"`      // on (default), monitor (counts what it would drop, and lets it pass), off
-	Fragments string `json:"fragments,omitempty"` // parts of IP packets: limit (default, 5000 a second and core), pass, drop
-	Bogons    bool   `json:"bogons,omitempty"`    // drop private and reserved source addresses too; not where clients come from a local network
+	Mode        string `json:"mode,omitempty"`        // on (default), monitor (counts what it would drop, and lets it pass), off
+	Fragments   string `json:"fragments,omitempty"`   // parts of IP packets: limit (default, 5000 a second and core), pass, drop
+	Bogons      bool   `json:"bogons,omitempty"`      // drop private and reserved source addresses too; not where clients come from a local network
+	Sensitivity string `json:"sensitivity,omitempty"` // how little above what is usual becomes an incident: low, normal (default), high; what is dropped does not depend on it
 }
 
 // ServiceShield is what the filter asks of the packets of one service.
@@ -44,6 +45,7 @@ const (
 func (s Shield) withDefaults() Shield {
 	s.Mode = cmp.Or(s.Mode, "on")
 	s.Fragments = cmp.Or(s.Fragments, "limit")
+	s.Sensitivity = cmp.Or(s.Sensitivity, "normal")
 	return s
 }
 
@@ -62,6 +64,7 @@ func (s ServiceShield) withDefaults() ServiceShield {
 func (v *validator) shield(at path, s Shield) {
 	v.oneOf(at.field("mode"), s.Mode, "on", "monitor", "off")
 	v.oneOf(at.field("fragments"), s.Fragments, "limit", "pass", "drop")
+	v.oneOf(at.field("sensitivity"), s.Sensitivity, "low", "normal", "high")
 	rules := 0
 	for _, s := range v.s.Services {
 		rules += len(s.Shield.PacketRules)

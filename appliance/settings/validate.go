@@ -44,6 +44,7 @@ func (s Settings) Validate() []Problem {
 	v.dns()
 	v.limits()
 	v.shield(path("shield"), v.s.Shield)
+	v.alerts()
 	v.pools()
 	v.services()
 	return v.report

@@ -241,7 +241,7 @@ func TestSchemasHaveTheFieldsOfTheirTypes(t *testing.T) {
 		"Problem": api.Problem{}, "FieldProblem": settings.Problem{}, "Change": settings.Change{}, "Changes": api.Changes{}, "Check": api.Check{}, "Pending": control.Pending{},
 		"Result": control.Result{}, "Revision": control.Revision{},
 		"Settings": settings.Settings{}, "SettingsEdge": settings.Edge{}, "SettingsManagement": settings.Management{}, "SettingsACME": settings.ACME{},
-		"SettingsDNS": settings.DNS{}, "SettingsHost": settings.Host{}, "SettingsInterface": settings.Interface{}, "SettingsRoute": settings.Route{}, "SettingsUpdates": settings.Updates{}, "SettingsLimits": settings.Limits{}, "SettingsPool": settings.Pool{}, "SettingsHealth": settings.Health{},
+		"SettingsDNS": settings.DNS{}, "SettingsHost": settings.Host{}, "SettingsInterface": settings.Interface{}, "SettingsRoute": settings.Route{}, "SettingsUpdates": settings.Updates{}, "SettingsAlerts": settings.Alerts{}, "SettingsWebhook": settings.Webhook{}, "SettingsEmail": settings.Email{}, "SettingsLimits": settings.Limits{}, "SettingsPool": settings.Pool{}, "SettingsHealth": settings.Health{},
 		"SettingsOrigin": settings.Origin{}, "SettingsService": settings.Service{}, "SettingsTimeouts": settings.Timeouts{},
 		"SettingsServiceLimits": settings.ServiceLimits{}, "Preset": settings.Preset{}, "Probe": settings.Probe{},
 		"Condition": health.Condition{}, "Status": control.Status{}, "EdgeStatus": status.Edge{}, "ServiceStatus": status.Service{},
