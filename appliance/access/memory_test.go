@@ -3,6 +3,7 @@ package access
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +21,7 @@ func (b *box) becomeNewer(t *testing.T) {
 	path := filepath.Join(b.dir, store.FileName)
 	file, err := os.ReadFile(path)
 	must(t, err)
-	newer := bytes.ReplaceAll(file, []byte("schema2"), []byte("schema3"))
+	newer := bytes.ReplaceAll(file, fmt.Append(nil, "schema", store.Schema), fmt.Append(nil, "schema", store.Schema+1))
 	if bytes.Equal(file, newer) {
 		t.Fatal("the schema is not where it was")
 	}

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -60,6 +61,8 @@ type Options struct {
 	Update UpdateOptions
 	// Machine is its network; nil: somebody else's.
 	Machine *Machine
+	// DialAlert connects to who is told of incidents; nil: over the network, and to no address of the box or of a special kind.
+	DialAlert func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Control is the one place where settings change. It is safe for concurrent use.
@@ -76,6 +79,9 @@ type Control struct {
 	samples    history.Samples
 	origins    history.Origins
 	bans       bans
+	incidents  incidents
+	alerts     alerts
+	watcher    *watcher // only Run uses it
 	host       *host.Host
 	crashes    *crash.Ledger
 	updates    *updates
@@ -122,6 +128,14 @@ func New(o Options) (*Control, error) {
 	c.updates = newUpdates(c, o.Update)
 	c.reportStore(o.Report)
 	if err := c.loadBans(); err != nil {
+		return nil, err
+	}
+	c.alerts.sender.Report, c.alerts.dial = c.reportAlert, o.DialAlert
+	if c.alerts.dial == nil {
+		c.alerts.dial = (&net.Dialer{Timeout: dialWait, ControlContext: c.guardAlert}).DialContext
+	}
+	var err error
+	if c.watcher, err = newWatcher(c); err != nil {
 		return nil, err
 	}
 	if err := c.resume(); err != nil {
@@ -289,6 +303,8 @@ func (c *Control) Run(ctx context.Context) error {
 	var work sync.WaitGroup
 	defer work.Wait()
 	work.Go(func() { c.updates.run(ctx) })
+	defer c.endAlerts()
+	defer c.watcher.saveLearned()
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
@@ -296,6 +312,7 @@ func (c *Control) Run(ctx context.Context) error {
 		c.forgetTakenBack()
 		c.checkClock()
 		c.checkDisk()
+		c.keepAlerts(ctx)
 		keeper.check(ctx)
 		select {
 		case <-ctx.Done():

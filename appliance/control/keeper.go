@@ -45,7 +45,7 @@ func (k *keeper) check(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	k.sample(seen)
+	k.sample(ctx, seen)
 	k.c.keepBans(ctx, seen)
 	wanted, _ := k.c.wish()
 	if !idle || wanted == nil {
@@ -59,12 +59,13 @@ func (k *keeper) check(ctx context.Context) {
 	k.push(ctx, wanted)
 }
 
-// sample keeps what the page draws: once a second, although a change wakes Run in between.
-func (k *keeper) sample(seen status.Edge) {
+// sample keeps what the page draws and looks for incidents: once a second, although a change wakes Run in between.
+func (k *keeper) sample(ctx context.Context, seen status.Edge) {
 	k.c.origins.Observe(seen)
 	if now := time.Now(); now.Sub(k.sampled) >= sampleEvery {
 		k.sampled = now
 		k.c.samples.Add(history.SampleOf(seen, k.c.now()))
+		k.c.watcher.watch(ctx, seen, k.c.now())
 	}
 }
 

@@ -3,6 +3,7 @@ package control_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,7 +26,7 @@ func TestARevertSaidThatNothingWasChanged(t *testing.T) {
 	path := filepath.Join(b.dir, store.FileName)
 	file, err := os.ReadFile(path)
 	if err == nil {
-		err = os.WriteFile(path, bytes.ReplaceAll(file, []byte("schema2"), []byte("schema3")), 0o600)
+		err = os.WriteFile(path, bytes.ReplaceAll(file, fmt.Append(nil, "schema", store.Schema), fmt.Append(nil, "schema", store.Schema+1)), 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -153,14 +153,15 @@ func (u *updates) guard(_ context.Context, _, address string, _ syscall.RawConn)
 	if err != nil {
 		return err
 	}
-	return refuseServer(at.Addr(), own)
+	return refuseServer(at.Addr(), own, "where no update is fetched from")
 }
 
-func refuseServer(address netip.Addr, own []netip.Prefix) error {
+// refuseServer says why the box must not connect to an address; nothing is what does not happen there, as a clause.
+func refuseServer(address netip.Addr, own []netip.Prefix, nothing string) error {
 	address = address.Unmap().WithZone("") // prefixes know neither form
 	for _, r := range settings.SpecialRanges() {
 		if r.Prefix.Contains(address) {
-			return fmt.Errorf("its address %s is %s, where no update is fetched from", address, r.What)
+			return fmt.Errorf("its address %s is %s, %s", address, r.What, nothing)
 		}
 	}
 	if slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Contains(address) }) {

@@ -90,7 +90,7 @@ func TestRefuseServer(t *testing.T) {
 		{"203.0.113.10", "is this box's own"}, {"::ffff:203.0.113.10", "is this box's own"}, {"2001:db8::5", "is this box's own"},
 	}
 	for _, test := range tests {
-		err := refuseServer(netip.MustParseAddr(test.address), own)
+		err := refuseServer(netip.MustParseAddr(test.address), own, "where no update is fetched from")
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: got %v, want %q", test.address, err, test.want)
 		}

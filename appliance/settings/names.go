@@ -104,3 +104,6 @@ func isHostName(text string) bool {
 	}
 	return len(text) <= 253 && !only(labels[len(labels)-1], digits)
 }
+
+// IsName tells whether text can be the name of a pool, service or webhook.
+func IsName(text string) bool { return nameProblem(text, maxName) == "" }
