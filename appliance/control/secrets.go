@@ -13,11 +13,11 @@ import (
 
 // SecretInfo is what may be told of a secret: never itself.
 type SecretInfo struct {
-	Name   string    `json:"name"`   // "email", or "webhook:" and the name of the webhook
-	Set    bool      `json:"set"`    // it is there
-	Needed bool      `json:"needed"` // the current settings name it
-	Author string    `json:"author"` // who set it
-	Since  time.Time `json:"since"`  // when; zero: it is not set
+	Name   string    `json:"name"`           // "email", or "webhook:" and the name of the webhook
+	Set    bool      `json:"set"`            // it is there
+	Needed bool      `json:"needed"`         // the current settings name it
+	Author string    `json:"author"`         // who set it
+	Since  time.Time `json:"since,omitzero"` // when; zero: it is not set
 }
 
 // SecretRefused is a secret that cannot be used. Why is a sentence and does not show it.

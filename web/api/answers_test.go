@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"breakwater/appliance/access"
+	"breakwater/appliance/control"
 	"breakwater/appliance/health"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/plan"
@@ -77,7 +78,24 @@ func fill(b *box) {
 	local.call("POST", "/api/v1/bans", `{"prefix":"198.51.100.9","for":"1h","reason":"flood"}`).want(201, "", `"198.51.100.9/32"`)
 	local.call("POST", "/api/v1/tokens", `{"name":"ci","role":"viewer","expires":"2099-01-01T00:00:00Z","networks":["10.0.0.0/8","2001:db8::1"]}`).want(201, "", `"2001:db8::1/128"`)
 	local.call("PUT", "/api/v1/settings?confirm=60s&reason=two", documentTwo).want(202, "", `"deadline"`)
+	b.attack()
+	local.call("PUT", "/api/v1/secrets/webhook:on-call", `{"secret":"https://hooks.example/s3cret"}`).want(204, "")
 	eventually(b.t, "there are two samples", func() bool { return len(b.Control.Samples(time.Time{})) > 1 })
+}
+
+// attack lets packets of a SYN flood be counted until it is an incident.
+func (b *box) attack() {
+	b.t.Helper()
+	seen := full()
+	b.Edge.Sample(status.Sample{Time: time.Now(), Interface: "wan0", Service: "everything", Vector: status.VectorSYN, Verdict: status.SampleWould, Reason: status.AddressRate,
+		Length: 60, Bytes: append(make([]byte, 12), 8, 0, 0x45, 0, 0, 20, 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 203, 0, 113, 10)})
+	eventually(b.t, "a flood is an incident", func() bool {
+		seen.Shield.Vectors[0].Packets += 5000
+		seen.Shield.Vectors[0].Would += 10
+		b.Edge.Observe(seen, session(0xabc), session(0xdef))
+		open := b.Control.Incidents(control.IncidentQuery{Open: true})
+		return len(open) > 0 && open[0].Evidence.Samples > 0
+	})
 }
 
 func TestSettingsOverTheNetwork(t *testing.T) {

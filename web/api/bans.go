@@ -20,6 +20,10 @@ type BanRequest struct {
 	For    string    `json:"for,omitempty"`   // such as "1h"; left out, and without until: for ever
 	Until  time.Time `json:"until,omitzero"`  // instead of for
 	Reason string    `json:"reason,omitzero"` // why, for the list
+	// Incident is where the prefix was seen, if it was in one. Anybody can send what most incidents are made of under any
+	// address, so a ban from one of those needs EvenIfForged.
+	Incident     uint64 `json:"incident,omitempty"`
+	EvenIfForged bool   `json:"evenIfForged,omitempty"`
 }
 
 // ListBans answers the bans in force, ordered by prefix.
@@ -41,6 +45,9 @@ func (a *API) CreateBan(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.checkEvidence(&body); err != nil {
+		return err
+	}
 	who := callerOf(c)
 	var protect []netip.Addr
 	if who.Peer.Addr.IsValid() {
@@ -54,6 +61,30 @@ func (a *API) CreateBan(c echo.Context) error {
 	}
 	return a.answerBan(c, prefix)
 }
+
+// checkEvidence refuses a ban that follows from addresses that may be forged, unless it is wanted all the same. A ban from
+// an incident says so as its reason.
+func (a *API) checkEvidence(r *BanRequest) error {
+	if r.Incident == 0 {
+		return nil
+	}
+	i, err := a.Control.Incident(r.Incident)
+	if err != nil {
+		return err
+	}
+	if !i.Evidence.Proven && !r.EvenIfForged {
+		return Refuse("forgeable", "The packets of this incident can be sent under any address, so a ban may hit somebody who has nothing to do with it. Send evenIfForged to ban all the same.")
+	}
+	if r.Reason == "" {
+		r.Reason = fmt.Sprintf("incident %d: %s", i.ID, i.Title())
+	}
+	if !i.Evidence.Proven {
+		r.Reason = strings.ToValidUTF8(r.Reason[:min(len(r.Reason), maxReason-len(mayBeForged))], "") + mayBeForged
+	}
+	return nil
+}
+
+const mayBeForged = " (the address may be forged)"
 
 func (a *API) answerBan(c echo.Context, prefix netip.Prefix) error {
 	bans, err := a.Control.Bans()

@@ -47,7 +47,12 @@ var codes = map[string]int{
 	"edge-refused":     http.StatusBadGateway,
 	"not-applied":      http.StatusBadGateway,
 	"ban-refused":      http.StatusUnprocessableEntity,
+	"forgeable":        http.StatusConflict,
 	"try-refused":      http.StatusUnprocessableEntity,
+
+	// Messages about incidents.
+	"no-alerts":      http.StatusConflict,
+	"secret-refused": http.StatusUnprocessableEntity,
 
 	// Accounts, logins and tokens.
 	"no-account":     http.StatusConflict,
@@ -134,6 +139,7 @@ var known = []struct {
 	{access.ErrNoLogin, "no-account", ""},
 	{control.ErrNotFound, "not-found", ""},
 	{control.ErrNoOrigin, "not-found", ""},
+	{control.ErrNoAlerts, "no-alerts", ""},
 	{control.ErrNoAppliance, "no-appliance", ""},
 	{access.ErrNotFound, "not-found", ""},
 }

@@ -20,6 +20,7 @@ import (
 	"breakwater/appliance/control"
 	"breakwater/appliance/health"
 	"breakwater/appliance/history"
+	"breakwater/appliance/incident"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/status"
@@ -249,7 +250,10 @@ func TestSchemasHaveTheFieldsOfTheirTypes(t *testing.T) {
 		"Limits": plan.Limits{}, "EventCounters": status.EventCounters{}, "Interface": status.Interface{}, "Counters": status.Counters{},
 		"Session": status.Session{}, "SessionList": status.SessionList{}, "Event": status.Event{}, "Live": api.Live{}, "LivePending": api.LivePending{},
 		"Samples": api.Samples{}, "LogLine": control.LogLine{}, "Ban": control.Ban{}, "BanRequest": api.BanRequest{}, "OriginChange": history.OriginChange{},
-		"TryRequest": control.TryRequest{}, "Trial": status.Trial{}, "OriginTrial": control.OriginTrial{}, "Trials": api.Trials{},
+		"Incident": incident.Incident{}, "IncidentPart": incident.Part{}, "IncidentTotals": incident.Totals{}, "IncidentPeak": incident.Peak{}, "IncidentPoint": incident.Point{},
+		"IncidentAction": incident.Action{}, "IncidentEvidence": incident.Evidence{}, "Count": incident.Count{}, "Line": incident.Line{},
+		"DryRun": control.DryRun{}, "Would": control.Would{}, "WouldReason": control.WouldReason{}, "AlertTrial": control.AlertTrial{},
+		"SecretInfo": control.SecretInfo{}, "SecretRequest": api.SecretRequest{}, "TryRequest": control.TryRequest{}, "Trial": status.Trial{}, "OriginTrial": control.OriginTrial{}, "Trials": api.Trials{},
 		"Passkey": access.Passkey{}, "Account": access.Account{}, "Me": api.Me{}, "Login": access.LoginInfo{}, "Token": access.Token{},
 		"NewToken": api.NewToken{}, "TokenRequest": api.TokenRequest{}, "TOTP": api.TOTP{}, "RecoveryCodes": api.RecoveryCodes{},
 		"AuditEntry": access.AuditEntry{}, "AuditCheck": api.AuditCheck{}, "Certificate": tls.Certificate{}, "Setup": api.Setup{}, "Update": control.Update{}, "Release": update.Release{},

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"breakwater/appliance/control"
 	"breakwater/appliance/status"
 )
 
@@ -67,6 +70,12 @@ var (
 	interfacePackets = counter("interface_packets_total", "Packets on the network interface.", "interface", "direction")
 	interfaceDrops   = counter("interface_drops_total", "Packets that the kernel dropped at the network interface.", "interface", "direction")
 
+	incidentsOpen = gauge("incidents_open", "Incidents that go on.", "vector")
+	incidentsSeen = counter("incidents_total", "Incidents found since this box was set up, as far as they are numbered.")
+	shieldPackets = counter("shield_packets_total", "Packets of the kinds that attacks are made of.", "service", "vector")
+	shieldDropped = counter("shield_dropped_total", "Packets of these that the shield dropped.", "service", "vector")
+	shieldWould   = counter("shield_would_total", "Packets of these that mode monitor let pass.", "service", "vector")
+
 	poolPanic      = gauge("pool_panic", "Whether every origin of the pool is down, so that all are used.", "pool")
 	originUp       = gauge("origin_up", "Whether the origin is up.", "pool", "origin", "address")
 	originSessions = gauge("origin_sessions", "Sessions and flows that the origin serves.", "pool", "origin", "address")
@@ -97,6 +106,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		w.put(condition, 1, c.Code, c.Subject, string(c.Severity))
 	}
 	w.people(c.api)
+	w.incidents(c.api)
 	if s.Edge == nil {
 		w.put(info, 1, s.Version, "")
 		return
@@ -130,6 +140,55 @@ func (w writer) people(a *API) {
 	}
 }
 
+func (w writer) incidents(a *API) {
+	all := a.Control.Incidents(control.IncidentQuery{})
+	open := map[status.Vector]int{}
+	for _, i := range all {
+		open[i.Vector] += 0 // a vector that was seen stays, as a zero
+		if i.Open() {
+			open[i.Vector]++
+		}
+	}
+	for vector, n := range open {
+		w.put(incidentsOpen, float64(n), string(vector))
+	}
+	newest := uint64(0)
+	if len(all) > 0 {
+		newest = all[0].ID
+	}
+	w.put(incidentsSeen, float64(newest))
+}
+
+// maxShieldServices is how many services have lines of their own, the first by name; those of all others are added up.
+const maxShieldServices = 200
+
+func (w writer) shield(vectors []status.VectorCounter) {
+	services := map[string]bool{}
+	for _, v := range vectors {
+		services[v.Service] = true
+	}
+	names := slices.Sorted(maps.Keys(services))
+	type key struct {
+		service string
+		vector  status.Vector
+	}
+	sums := map[key]status.VectorCounter{}
+	for _, v := range vectors {
+		k := key{v.Service, v.Vector}
+		if at, _ := slices.BinarySearch(names, v.Service); at >= maxShieldServices {
+			k.service = "(others)"
+		}
+		sum := sums[k]
+		sum.Packets, sum.Dropped, sum.Would = sum.Packets+v.Packets, sum.Dropped+v.Dropped, sum.Would+v.Would
+		sums[k] = sum
+	}
+	for k, sum := range sums {
+		w.put(shieldPackets, float64(sum.Packets), k.service, string(k.vector))
+		w.put(shieldDropped, float64(sum.Dropped), k.service, string(k.vector))
+		w.put(shieldWould, float64(sum.Would), k.service, string(k.vector))
+	}
+}
+
 func (w writer) interfaces(all []status.Interface) {
 	for _, i := range all {
 		w.put(interfaceUp, truth(i.Up && i.Running), i.Name)
@@ -143,6 +202,7 @@ func (w writer) interfaces(all []status.Interface) {
 
 func (w writer) edge(e status.Edge) {
 	w.interfaces(e.Interfaces)
+	w.shield(e.Shield.Vectors)
 	w.put(started, float64(e.Started.UnixMilli())/1000)
 	w.put(repairs, float64(e.Steering.Repairs))
 	w.put(events, float64(e.Events.Sent))

@@ -112,6 +112,9 @@ func ofTyped(err error) *Problem {
 	if e, ok := errors.AsType[*control.BanRefused](err); ok {
 		return invalid("ban-refused", "prefix", sentence(e.Why))
 	}
+	if e, ok := errors.AsType[*control.SecretRefused](err); ok {
+		return invalid("secret-refused", "secret", e.Why)
+	}
 	if e, ok := errors.AsType[*tls.Refused](err); ok {
 		return Refuse("certificate", sentence(e.Why))
 	}

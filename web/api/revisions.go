@@ -60,7 +60,7 @@ func (a *API) Rollback(c echo.Context) error {
 func numberOf(c echo.Context) (uint64, error) {
 	n, err := strconv.ParseUint(c.Param("number"), 10, 64)
 	if err != nil || n == 0 {
-		return 0, badRequest("A revision is a number from 1.")
+		return 0, badRequest("What stands in the address is not a number from 1.")
 	}
 	return n, nil
 }

@@ -51,6 +51,15 @@ func (a *API) Routes() []sitemap.Route {
 		{Method: post, Path: v1 + "/bans", Needs: access.Operate, Handle: a.CreateBan},
 		{Method: remove, Path: v1 + "/bans/:prefix", Needs: access.Operate, Handle: a.DeleteBan},
 
+		{Method: get, Path: v1 + "/incidents", Needs: access.View, Handle: a.ListIncidents},
+		{Method: get, Path: v1 + "/incidents/:number", Needs: access.View, Handle: a.GetIncident},
+		{Method: get, Path: v1 + "/incidents/:number/packets.pcapng", Needs: access.View, Handle: a.GetIncidentPackets},
+		{Method: get, Path: v1 + "/shield/would", Needs: access.View, Handle: a.GetDryRun},
+		{Method: post, Path: v1 + "/alerts/test", Needs: access.Operate, Handle: a.TestAlerts},
+		{Method: get, Path: v1 + "/secrets", Needs: access.View, Handle: a.ListSecrets},
+		{Method: put, Path: v1 + "/secrets/:name", Needs: access.Change, Handle: a.PutSecret},
+		{Method: remove, Path: v1 + "/secrets/:name", Needs: access.Change, Handle: a.DeleteSecret},
+
 		{Method: get, Path: v1 + "/origins/history", Needs: access.View, Handle: a.ListOriginHistory},
 		{Method: post, Path: v1 + "/origins/:pool/:origin/state", Needs: access.Operate, Handle: a.SetOriginState},
 		{Method: post, Path: v1 + "/services/:name/test", Needs: access.Operate, Handle: a.TestService},
