@@ -148,10 +148,10 @@ func (r *reports) report(name string, err error) {
 	r.last[name], r.n = err, r.n+1
 }
 
-func (r *reports) of(name string) (error, int) {
+func (r *reports) of(name string) (n int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.last[name], r.n
+	return r.n, r.last[name]
 }
 
 func eventually(t *testing.T, what string, done func() bool) {
@@ -184,7 +184,7 @@ func TestASlowTargetHoldsNobodyUp(t *testing.T) {
 		s.Send(OfTest("box", time.Now())) // never blocks
 	}
 	eventually(t, "the good one got as many as can wait", func() bool { return len(fine.got()) >= maxWaiting })
-	eventually(t, "the broken one recovers", func() bool { err, _ := r.of("broken"); return len(broken.got()) > 3 && err == nil })
+	eventually(t, "the broken one recovers", func() bool { _, err := r.of("broken"); return len(broken.got()) > 3 && err == nil })
 	s.Set(ctx, []Target{{"fine", "1", nil}}) // it stays as it was
 	<-stuck
 	end()
@@ -198,9 +198,9 @@ func TestWhatIsRefusedIsNotTriedAgain(t *testing.T) {
 	gone := receive(t, func(w http.ResponseWriter, _ int) { w.WriteHeader(410) })
 	s.Set(ctx, []Target{{"gone", "1", Webhook{URL: gone.URL, Dial: dial}.Send}})
 	s.Send(OfTest("box", time.Now()))
-	eventually(t, "it is told", func() bool { err, _ := r.of("gone"); return err != nil })
+	eventually(t, "it is told", func() bool { _, err := r.of("gone"); return err != nil })
 	s.Set(ctx, nil)
-	if err, n := r.of("gone"); err != nil || n != 2 || len(gone.got()) != 1 {
+	if n, err := r.of("gone"); err != nil || n != 2 || len(gone.got()) != 1 {
 		t.Errorf("after it was taken away: %v after %d reports and %d requests", err, n, len(gone.got()))
 	}
 	end()
