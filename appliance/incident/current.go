@@ -25,9 +25,10 @@ type current struct {
 	evidence evidence
 }
 
-func newCurrent(id uint64, clock time.Duration, start time.Time) *current {
-	return &current{Incident: Incident{ID: id, Start: start}, began: clock, loudAt: start, parts: map[key]*Part{}, services: map[string]bool{},
-		armed: map[key]bool{}, series: newSeries()}
+// newCurrent is one of which the first loud look, a while ago, was not yet enough.
+func newCurrent(id uint64, clock time.Duration, start time.Time, elapsed time.Duration) *current {
+	return &current{Incident: Incident{ID: id, Start: start}, began: clock, lasted: elapsed, loudAt: start, parts: map[key]*Part{}, services: map[string]bool{},
+		armed: map[key]bool{}, series: newSeries(elapsed)}
 }
 
 // admit makes a signal a part.

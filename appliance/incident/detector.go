@@ -221,7 +221,7 @@ func (d *Detector) judge(at time.Time, elapsed time.Duration, explained map[stri
 		c := d.join(k)
 		if c == nil {
 			d.newest++
-			c = newCurrent(d.newest, d.clock, at.Add(-2*elapsed)) // it takes two looks to become hot
+			c = newCurrent(d.newest, d.clock, at.Add(-2*elapsed), elapsed) // it takes two looks to become hot
 			d.open = append(d.open, c)
 			began = append(began, c)
 		}

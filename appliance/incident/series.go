@@ -14,7 +14,8 @@ type series struct {
 	at     time.Duration // since the start
 }
 
-func newSeries() series { return series{step: time.Second} }
+// newSeries begins some time after the start.
+func newSeries(after time.Duration) series { return series{step: time.Second, at: after} }
 
 // add takes the rates of the last elapsed time.
 func (s *series) add(elapsed time.Duration, p Point) {
