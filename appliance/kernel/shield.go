@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
@@ -75,7 +74,11 @@ func fragments(f plan.Fragments) uint32 {
 // raise puts the shield in force as p wants it, after the tables of p are. It stays where it was when something fails: better an
 // older filter than none.
 func (k *Path) raise(p *plan.Plan) error {
-	return errors.Join(k.configureShield(p), k.coverInterfaces(p))
+	if err := errors.Join(k.configureShield(p), k.forgetServices()); err != nil {
+		return err
+	}
+	k.tellUncovered(k.coverInterfaces(p)) // the kernel path works without
+	return nil
 }
 
 func (k *Path) configureShield(p *plan.Plan) error {
@@ -118,6 +121,10 @@ func (k *Path) coverInterfaces(p *plan.Plan) error {
 		if _, stays := wanted[index]; !stays {
 			failed = append(failed, a.detach())
 			delete(k.shield.links, index)
+		}
+	}
+	for index := range k.shield.modes { // also of those where it never was
+		if _, stays := wanted[index]; !stays {
 			delete(k.shield.modes, index)
 		}
 	}
@@ -310,8 +317,8 @@ func (k *Path) addRules(into *status.Edge) error {
 	}
 	for i := range k.plan.Services {
 		s := &k.plan.Services[i]
-		for j := range s.Shield.PacketRules {
-			n, err := sum(k.objects.RuleHits, k.tables.rules[int(k.tables.guards[i].FirstRule)+j].Number)
+		for j := range k.tables.guards[i].Rules {
+			n, err := sum(k.objects.RuleHits, k.tables.rules[k.tables.guards[i].FirstRule+j].Number)
 			if err != nil {
 				return err
 			}
@@ -342,7 +349,7 @@ func (k *Path) addVectors(into *status.Edge) error {
 		}
 		into.Shield.Vectors = append(into.Shield.Vectors, v)
 	}
-	if err := all.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) { // entries come and go meanwhile
+	if err := unlessAborted(all.Err()); err != nil {
 		return fmt.Errorf("read what the shield counts: %w", err)
 	}
 	return nil

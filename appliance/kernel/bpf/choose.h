@@ -13,26 +13,17 @@ struct wanted {
 /* These functions are not static, so that the verifier reads each once and not again at every call. They take no pointers but
  * to the stack, and give numbers. */
 
-/* find_service walks address, page, route: the time does not depend on how many there are. */
-__noinline int find_service(__u32 generation, struct tuple *t, struct wanted *out)
+/* find_route walks page and route of a port: the time does not depend on how many there are. */
+__noinline int find_route(__u32 generation, __u32 set, struct tuple *t, struct wanted *out)
 {
-	struct address_key key = {.prefixlen = 128};
-	__u32 *set, *page, *route_number;
+	__u32 *page, *route_number;
 	struct route *route;
 	__u16 port;
-	void *inner;
 
 	if (!t || !out)
 		return 0;
 	port = bpf_ntohs(t->dport);
-	copy_words(key.address, t->dst);
-	inner = bpf_map_lookup_elem(&addresses, &generation);
-	if (!inner)
-		return 0;
-	set = bpf_map_lookup_elem(inner, &key);
-	if (!set)
-		return 0;
-	page = entry(&sets, generation, *set * PAGES_OF_SET + (t->protocol == IPPROTO_UDP ? 256 : 0) + (port >> 8));
+	page = entry(&sets, generation, set * PAGES_OF_SET + (t->protocol == IPPROTO_UDP ? 256 : 0) + (port >> 8));
 	if (!page)
 		return 0;
 	route_number = entry(&pages, generation, *page * PORTS_OF_PAGE + (port & 255));
@@ -44,6 +35,25 @@ __noinline int find_service(__u32 generation, struct tuple *t, struct wanted *ou
 	out->first = route->first;
 	out->service = route->service - 1;
 	return 1;
+}
+
+/* find_service looks for the address first. */
+__noinline int find_service(__u32 generation, struct tuple *t, struct wanted *out)
+{
+	struct address_key key = {.prefixlen = 128};
+	__u32 *set;
+	void *inner;
+
+	if (!t || !out)
+		return 0;
+	copy_words(key.address, t->dst);
+	inner = bpf_map_lookup_elem(&addresses, &generation);
+	if (!inner)
+		return 0;
+	set = bpf_map_lookup_elem(inner, &key);
+	if (!set)
+		return 0;
+	return find_route(generation, *set, t, out);
 }
 
 /* mix and negative_log2 are those of appliance/origin/choose.go; TestChoice compares them over random clients. */

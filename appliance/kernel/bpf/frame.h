@@ -8,15 +8,20 @@
 #define MAX_TAGS 2       /* of 802.1Q and 802.1ad */
 #define MAX_EXTENSIONS 6 /* of IPv6: each kind once, and one to spare (RFC 8200, 4.1) */
 
+/* Bytes of extension headers, all together. Who sends more wants to hide what is behind them: a driver may leave all but the
+ * first few hundred bytes of a frame where a program cannot look at once. */
+#define MAX_EXTENSION_BYTES 192
+
 /* What a frame is. */
 enum {
-	FOREIGN = 0, /* not IP, or its headers are out of reach: for the stack to judge */
+	FOREIGN = 0, /* not IP, or too short to tell for whom it is: for the stack to judge */
 	WHOLE,       /* TCP or UDP, with ports */
 	PIECE_OF,    /* a fragment; the first has ports when it is long enough */
 	BROKEN,      /* a length is wrong, or a port is 0 */
 	BOGUS,       /* TCP flags that no program sends */
 	ICMP,
-	STRANGE,     /* another protocol */
+	STRANGE,     /* another protocol, or it is behind too many headers to tell */
+	BURIED,      /* under too many tags to tell for whom it is. The stack takes off tags of VLAN 0, however many there are */
 };
 
 struct frame {
@@ -97,20 +102,22 @@ static __always_inline int read_transport(struct frame *f, void *data, void *at,
 	if (f->protocol == IPPROTO_ICMP || f->protocol == IPPROTO_ICMPV6) {
 		__u8 *type = at;
 
+		if (rest < 8)
+			return BROKEN; /* although Ethernet may have padded it */
 		if ((void *)(type + 8) > end)
-			return rest < 8 ? BROKEN : FOREIGN;
+			return FOREIGN;
 		f->type = *type;
 		return ICMP;
 	}
 	return STRANGE;
 }
 
-/* read_ports takes the ports of a first fragment, as far as they are in it. */
-static __always_inline void read_ports_of(struct frame *f, void *at, void *end)
+/* read_ports_of takes the ports of a first fragment, as far as they are in it. */
+static __always_inline void read_ports_of(struct frame *f, void *at, void *end, __u32 rest)
 {
 	__be16 *ports = at;
 
-	if ((void *)(ports + 2) > end || (f->protocol != IPPROTO_TCP && f->protocol != IPPROTO_UDP))
+	if (rest < 2 * sizeof(*ports) || (void *)(ports + 2) > end || (f->protocol != IPPROTO_TCP && f->protocol != IPPROTO_UDP))
 		return;
 	f->tuple.sport = ports[0];
 	f->tuple.dport = ports[1];
@@ -138,7 +145,7 @@ static __always_inline int read_v4(struct frame *f, void *data, void *at, void *
 	at += header;
 	if (ip->frag_off & bpf_htons(0x3fff)) {
 		if (!(ip->frag_off & bpf_htons(0x1fff)))
-			read_ports_of(f, at, end);
+			read_ports_of(f, at, end, total - header);
 		return PIECE_OF;
 	}
 	if (ip->protocol == IPPROTO_ICMPV6)
@@ -156,20 +163,26 @@ static __always_inline int read_v6(struct frame *f, void *data, void *at, void *
 		return FOREIGN;
 	rest = bpf_ntohs(ip->payload_len);
 	next = ip->nexthdr;
+	f->protocol = next;
+	f->tuple.protocol = next;
 	f->ttl = ip->hop_limit;
 	__builtin_memcpy(f->tuple.src, &ip->saddr, 16);
 	__builtin_memcpy(f->tuple.dst, &ip->daddr, 16);
 	if (ip->version != 6 || offset + sizeof(*ip) + rest > f->length)
 		return BROKEN;
+	if (mapped(f->tuple.src) || mapped(f->tuple.dst))
+		return BROKEN; /* no address of a packet (RFC 4291, 2.5.5.2): it would be judged as one of IPv4 */
 	at = ip + 1;
 	for (int i = 0; i < MAX_EXTENSIONS; i++) {
 		struct extension *e = at;
 		__u32 size;
 
+		if (next == IPPROTO_HOPOPTS && i > 0)
+			return BROKEN; /* it comes first (RFC 8200, 4.1): who is sent another would report it to whoever is named as sender */
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS && next != IPPROTO_FRAGMENT)
 			break;
 		if ((void *)(e + 1) > end)
-			return rest < sizeof(*e) ? BROKEN : FOREIGN;
+			return rest < sizeof(*e) ? BROKEN : STRANGE;
 		size = next == IPPROTO_FRAGMENT ? sizeof(*e) : (e->length + 1) * 8;
 		if (size > rest)
 			return BROKEN;
@@ -177,23 +190,21 @@ static __always_inline int read_v6(struct frame *f, void *data, void *at, void *
 		f->tuple.protocol = e->next;
 		if (next == IPPROTO_FRAGMENT) {
 			if (!(*(__be16 *)e->rest & bpf_htons(0xfff8)))
-				read_ports_of(f, e + 1, end);
+				read_ports_of(f, e + 1, end, rest - size);
 			return PIECE_OF;
 		}
 		next = e->next;
 		if (at + size > end)
-			return FOREIGN;
+			return STRANGE;
 		at += size;
 		rest -= size;
 	}
-	f->protocol = next;
-	f->tuple.protocol = next;
-	if (next == IPPROTO_ICMP)
+	if (next == IPPROTO_ICMP || bpf_ntohs(ip->payload_len) - rest > MAX_EXTENSION_BYTES)
 		return STRANGE;
 	return read_transport(f, data, at, end, rest);
 }
 
-/* read_frame tells what a frame is. After FOREIGN nothing in f may be used. */
+/* read_frame tells what a frame is. After FOREIGN nothing in f may be used, after BURIED only its length. */
 static __always_inline int read_frame(struct xdp_md *ctx, struct frame *f)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -219,6 +230,8 @@ static __always_inline int read_frame(struct xdp_md *ctx, struct frame *f)
 		return read_v4(f, data, at, end);
 	if (kind == bpf_htons(ETH_P_IPV6))
 		return read_v6(f, data, at, end);
+	if (kind == bpf_htons(ETH_P_8021Q) || kind == bpf_htons(ETH_P_8021AD))
+		return BURIED;
 	return FOREIGN;
 }
 

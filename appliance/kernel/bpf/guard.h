@@ -160,16 +160,20 @@ struct {
 	__type(value, __u64);
 } shield_drops SEC(".maps");
 
+/* Both have an entry for each service of the plan: those of others are removed with its tables. So nobody can push a count or a
+ * gauge out by making others. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_PERCPU_HASH);
-	__uint(max_entries, 16384);
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 65536); /* services of settings, and the vectors that packets for one can have */
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct vector_key);
 	__type(value, struct vector_count);
 } vectors SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32); /* number of a service */
 	__type(value, struct pressure);
 } pressures SEC(".maps");

@@ -33,10 +33,7 @@
 /* pressed counts n more, and tells whether that is, or was a moment ago, more than rate a second. */
 static __always_inline bool pressed(struct gauge *g, __u64 now, __u64 n, __u64 rate)
 {
-	if (now - g->second >= SECOND) {
-		g->second = now;
-		g->count = 0;
-	}
+	begin_second(g, now);
 	g->count += n;
 	if (g->count > (now < g->until ? rate / 2 : rate))
 		g->until = now + ARMED;
@@ -56,7 +53,7 @@ static __always_inline struct pressure *pressure_of(__u32 service)
 
 /* What is known of a packet besides what it says of itself. */
 struct finding {
-	__u64 now;
+	__u64 now;     /* by the clock that is read at once, and goes forward some hundred times a second */
 	__u32 service; /* number */
 	__u32 vector;
 	__u32 mode;
@@ -75,7 +72,7 @@ static __always_inline void keep_sample(struct xdp_md *ctx, struct frame *f, str
 	s = bpf_ringbuf_reserve(&samples, sizeof(*s), 0);
 	if (!s)
 		return;
-	s->time = n->now;
+	s->time = bpf_ktime_get_ns();
 	s->ifindex = ctx->ingress_ifindex;
 	s->service = n->service;
 	s->vector = n->vector;
@@ -156,7 +153,7 @@ static __always_inline bool martian(struct frame *f)
 		return true;
 	if (f->v4)
 		return first == 0 || first == 127 || first >= 224;
-	return f->tuple.src[0] == 0xff || mapped(f->tuple.src) || (words[0] == 0 && bpf_be64_to_cpu(words[1]) <= 1);
+	return f->tuple.src[0] == 0xff || (words[0] == 0 && bpf_be64_to_cpu(words[1]) <= 1);
 }
 
 static __always_inline bool in4(__u32 address, __u32 prefix, __u32 bits)
@@ -214,32 +211,50 @@ static __always_inline int reflector(__u16 port)
 	return 0;
 }
 
+/* socket_tuple writes a tuple as socket lookups take it, and gives its size. */
+static __always_inline __u32 socket_tuple(struct bpf_sock_tuple *out, const struct tuple *t)
+{
+	if (mapped(t->src)) {
+		out->ipv4.saddr = *(const __be32 *)(t->src + 12);
+		out->ipv4.daddr = *(const __be32 *)(t->dst + 12);
+		out->ipv4.sport = t->sport;
+		out->ipv4.dport = t->dport;
+		return sizeof(out->ipv4);
+	}
+	copy_words(out->ipv6.saddr, t->src);
+	copy_words(out->ipv6.daddr, t->dst);
+	out->ipv6.sport = t->sport;
+	out->ipv6.dport = t->dport;
+	return sizeof(out->ipv6);
+}
+
 /* open_socket tells whether a socket of the box has this connection. */
 static __always_inline bool open_socket(struct xdp_md *ctx, struct frame *f)
 {
 	struct bpf_sock_tuple t = {};
-	struct bpf_sock *s;
-	__u32 size, state;
+	__u32 size = socket_tuple(&t, &f->tuple), state;
+	struct bpf_sock *s = bpf_skc_lookup_tcp(ctx, &t, size, BPF_F_CURRENT_NETNS, 0);
 
-	if (f->v4) {
-		t.ipv4.saddr = *(__be32 *)(f->tuple.src + 12);
-		t.ipv4.daddr = *(__be32 *)(f->tuple.dst + 12);
-		t.ipv4.sport = f->tuple.sport;
-		t.ipv4.dport = f->tuple.dport;
-		size = sizeof(t.ipv4);
-	} else {
-		copy_words(t.ipv6.saddr, f->tuple.src);
-		copy_words(t.ipv6.daddr, f->tuple.dst);
-		t.ipv6.sport = f->tuple.sport;
-		t.ipv6.dport = f->tuple.dport;
-		size = sizeof(t.ipv6);
-	}
-	s = bpf_skc_lookup_tcp(ctx, &t, size, BPF_F_CURRENT_NETNS, 0);
 	if (!s)
 		return false;
 	state = s->state;
 	bpf_sk_release(s);
 	return state != BPF_TCP_LISTEN;
+}
+
+/* asked tells whether a connected socket of the box has asked for this datagram: it resolves names, or sets its clock, by an edge
+ * address. Sockets of the user path are connected to origins only. */
+static __always_inline bool asked(struct xdp_md *ctx, struct frame *f)
+{
+	struct bpf_sock_tuple t = {};
+	__u32 size = socket_tuple(&t, &f->tuple), port;
+	struct bpf_sock *s = bpf_sk_lookup_udp(ctx, &t, size, BPF_F_CURRENT_NETNS, 0);
+
+	if (!s)
+		return false;
+	port = s->dst_port;
+	bpf_sk_release(s);
+	return port;
 }
 
 /* named tells the vector of a packet with ports, as far as it says by itself. */
@@ -352,7 +367,7 @@ static __always_inline int judge_tcp(struct xdp_md *ctx, struct frame *f, struct
 	}
 	if (!armed && bpf_get_prandom_u32() % STRAY_SAMPLE)
 		return XDP_PASS; /* perhaps of a session of the user path, perhaps not: one in so many tells */
-	if (open_socket(ctx, f))
+	if (!n->limits && open_socket(ctx, f))
 		return XDP_PASS;
 	n->weight = armed ? 1 : STRAY_SAMPLE;
 	if (pressed(&p->strays, n->now, n->weight, STRAY_RATE))
@@ -372,6 +387,8 @@ static __always_inline int judge_udp(struct xdp_md *ctx, struct frame *f, struct
 		return why ? turn_away(ctx, f, n, why) : XDP_PASS;
 	}
 	if (from && g->flags & GUARD_REFLECTORS) {
+		if (asked(ctx, f))
+			return XDP_PASS;
 		n->vector = VECTOR_REFLECTION;
 		if (pressed(&p->reflections, n->now, 1, REFLECTION_RATE) || from == 1)
 			return turn_away(ctx, f, n, WHY_REFLECTION);
@@ -397,7 +414,7 @@ static __always_inline int judge_service(struct xdp_md *ctx, struct frame *f, st
 	if (action == RULE_DROP + 1)
 		return turn_away(ctx, f, n, WHY_RULE);
 	if (action == RULE_PASS + 1)
-		return pass(ctx, f, n);
+		return n->vector == VECTOR_SYN || n->vector == VECTOR_UDP ? pass(ctx, f, n) : XDP_PASS; /* others may be of a session */
 	p = pressure_of(g->number);
 	if (!p)
 		return XDP_PASS;
@@ -429,7 +446,7 @@ static __always_inline int judge_session(struct xdp_md *ctx, struct frame *f, st
 	g = entry(&guards, generation, w.service);
 	if (!g)
 		return XDP_PASS;
-	n.now = bpf_ktime_get_ns();
+	n.now = bpf_ktime_get_coarse_ns();
 	n.service = g->number;
 	if (rules(ctx, f, g, generation) == RULE_DROP + 1)
 		return turn_away(ctx, f, &n, WHY_RULE);
@@ -472,22 +489,30 @@ int shield(struct xdp_md *ctx)
 	int kind = read_frame(ctx, &f);
 	void *addresses_of;
 	struct ref *r;
+	__u32 *set;
 
 	s = bpf_map_lookup_elem(&shield_config, &zero);
 	c = bpf_map_lookup_elem(&config, &zero);
 	if (kind == FOREIGN || !s || !c || s->mode == SHIELD_OFF)
 		return XDP_PASS;
+	n.mode = s->mode;
+	if (kind == BURIED) {
+		n.now = bpf_ktime_get_coarse_ns();
+		return turn_away(ctx, &f, &n, WHY_MALFORMED);
+	}
 	generation = c->generation & 1;
 	r = kind == WHOLE ? bpf_map_lookup_elem(&tuples, &f.tuple) : 0;
 	if (r || (kind == WHOLE && elder(&f.tuple)))
 		return s->rules | s->limits ? judge_session(ctx, &f, r, s, generation) : XDP_PASS;
 	addresses_of = bpf_map_lookup_elem(&addresses, &generation);
 	copy_words(key.address, f.tuple.dst);
-	if (!addresses_of || !bpf_map_lookup_elem(addresses_of, &key))
+	if (!addresses_of)
 		return XDP_PASS;
-	n.mode = s->mode;
+	set = bpf_map_lookup_elem(addresses_of, &key);
+	if (!set)
+		return XDP_PASS;
 	n.limits = s->limits;
-	n.now = bpf_ktime_get_ns();
+	n.now = bpf_ktime_get_coarse_ns();
 	if (kind == BROKEN)
 		return turn_away(ctx, &f, &n, WHY_MALFORMED);
 	if (kind == BOGUS) {
@@ -502,9 +527,9 @@ int shield(struct xdp_md *ctx)
 		return judge_control(ctx, &f, &n);
 	if (kind == PIECE_OF)
 		return judge_fragment(ctx, &f, &n, s);
-	if (!find_service(generation, &f.tuple, &w)) {
+	if (!find_route(generation, *set, &f.tuple, &w)) {
 		n.vector = named(&f);
-		if (f.tuple.protocol == IPPROTO_TCP && !(f.flags & SYN) && open_socket(ctx, &f))
+		if (f.tuple.protocol == IPPROTO_UDP ? asked(ctx, &f) : n.vector != VECTOR_SYN && open_socket(ctx, &f))
 			return XDP_PASS; /* of the box itself, whose address may be an edge address */
 		if (!trickles_through(TRICKLE_NO_SERVICE, n.now, TRICKLE_REFUSALS))
 			return turn_away(ctx, &f, &n, WHY_NO_SERVICE);
