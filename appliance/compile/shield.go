@@ -10,7 +10,10 @@ func shield(s settings.Shield) plan.Shield {
 }
 
 func serviceShield(s settings.ServiceShield) plan.ServiceShield {
-	compiled := plan.ServiceShield{Reflectors: s.Reflectors == "drop", PacketRules: make([]plan.PacketRule, len(s.PacketRules))}
+	compiled := plan.ServiceShield{
+		Reflectors: s.Reflectors == "drop", PacketRules: make([]plan.PacketRule, len(s.PacketRules)),
+		SYNCookies: plan.SYNCookies(s.SYNCookies), SYNRate: s.SYNRate,
+	}
 	for i, r := range s.PacketRules {
 		compiled.PacketRules[i] = packetRule(r)
 	}

@@ -18,7 +18,7 @@ func (e *Edge) openPath() {
 	}
 	path, err := kernel.Open(kernel.Options{
 		Dir: e.options.Pins, Pools: e.pools, Log: e.options.Log, Conditions: &e.conditions, Wanted: e.engine.EventsWanted, Publish: e.engine.Publish,
-		Count: e.engine.CountOther, Sample: e.samples.Add,
+		Count: e.engine.CountOther, Sample: e.samples.Add, Mark: steering.Mark,
 		CountSource: e.engine.CountOtherSource,
 		Route: func(to netip.Addr) (kernel.Route, error) {
 			way, err := steering.RouteTo(to)
@@ -34,6 +34,9 @@ func (e *Edge) openPath() {
 	e.engine.CatchUp, e.engine.Share, e.engine.ShareSource = path.CatchUp, path.Share, path.ShareSource
 	e.engine.Good, e.engine.ShareFlow = path.Good, path.ShareFlow
 	path.Share(0, 0) // not what the last process had
+	if err := path.Listen(e.engine.Listeners()); err != nil {
+		e.options.Log.Error("no SYN cookies", "err", err)
+	}
 }
 
 // applyEngines puts the services of p in force on both paths. A plan is not refused because of the kernel path: the user path

@@ -19,6 +19,26 @@ type bpfAddressKey struct {
 	Address   [16]uint8
 }
 
+type bpfAdmission struct {
+	_     structs.HostLayout
+	Attrs struct {
+		_         structs.HostLayout
+		RcvTsval  uint32
+		RcvTsecr  uint32
+		Mss       uint16
+		RcvWscale uint8
+		SndWscale uint8
+		EcnOk     uint8
+		WscaleOk  uint8
+		SackOk    uint8
+		TstampOk  uint8
+		UsecTsOk  uint8
+		Reserved  [3]uint8
+	}
+	Ack      uint32
+	Assigned uint64
+}
+
 type bpfBucket struct {
 	_       structs.HostLayout
 	Packets [2]uint64
@@ -48,6 +68,22 @@ type bpfConfiguration struct {
 	HalfOpen          uint32
 }
 
+type bpfCookieKey struct {
+	_     structs.HostLayout
+	Since uint64
+	Key   [2]uint64
+}
+
+type bpfCookieState struct {
+	_         structs.HostLayout
+	Keys      [2]bpfCookieKey
+	Seed      uint64
+	Offers    uint32
+	Listeners uint32
+	Mark      uint32
+	Zero      uint32
+}
+
 type bpfCount struct {
 	_        structs.HostLayout
 	Sessions uint64
@@ -63,6 +99,12 @@ type bpfCrowding struct {
 	N             int32
 	NewPerAddress uint32
 	Zero          uint32
+}
+
+type bpfDraft struct {
+	_     structs.HostLayout
+	Words [10]uint32
+	Link  [32]uint8
 }
 
 type bpfEnding struct {
@@ -105,6 +147,8 @@ type bpfGuard struct {
 	Rules     uint32
 	Flows     bpfRate
 	Clients   bpfRate
+	SynRate   uint32
+	Zero      uint32
 }
 
 type bpfHolder struct {
@@ -178,6 +222,7 @@ type bpfPressure struct {
 	Reflections bpfGauge
 	Flows       uint64
 	Clients     uint64
+	Syns        bpfGauge
 }
 
 type bpfRate struct {
@@ -357,8 +402,16 @@ type bpfVectorKey struct {
 const (
 	bpfMapAddressBuckets     = "address_buckets"
 	bpfMapAddresses          = "addresses"
+	bpfMapAdmissions         = "admissions"
 	bpfMapBans               = "bans"
 	bpfMapConfig             = "config"
+	bpfMapCookieBlind        = "cookie_blind"
+	bpfMapCookieNetworks     = "cookie_networks"
+	bpfMapCookieShare        = "cookie_share"
+	bpfMapCookieStates       = "cookie_states"
+	bpfMapCookieTotal        = "cookie_total"
+	bpfMapCookies            = "cookies"
+	bpfMapDrafts             = "drafts"
 	bpfMapDrops              = "drops"
 	bpfMapElders             = "elders"
 	bpfMapEvents             = "events"
@@ -369,6 +422,7 @@ const (
 	bpfMapKnownSources       = "known_sources"
 	bpfMapLeft               = "left"
 	bpfMapLimitTables        = "limit_tables"
+	bpfMapListeners          = "listeners"
 	bpfMapMembers            = "members"
 	bpfMapNames              = "names"
 	bpfMapNetworkBuckets     = "network_buckets"
@@ -404,8 +458,10 @@ const (
 	bpfProgPath              = "path"
 	bpfProgShield            = "shield"
 	bpfVarUnusedAddressKey   = "unused_address_key"
+	bpfVarUnusedAdmission    = "unused_admission"
 	bpfVarUnusedBucket       = "unused_bucket"
 	bpfVarUnusedCommons      = "unused_commons"
+	bpfVarUnusedCookieState  = "unused_cookie_state"
 	bpfVarUnusedCrowding     = "unused_crowding"
 	bpfVarUnusedEnding       = "unused_ending"
 	bpfVarUnusedEvent        = "unused_event"
@@ -482,8 +538,16 @@ type bpfProgramSpecs struct {
 type bpfMapSpecs struct {
 	AddressBuckets *ebpf.MapSpec `ebpf:"address_buckets"`
 	Addresses      *ebpf.MapSpec `ebpf:"addresses"`
+	Admissions     *ebpf.MapSpec `ebpf:"admissions"`
 	Bans           *ebpf.MapSpec `ebpf:"bans"`
 	Config         *ebpf.MapSpec `ebpf:"config"`
+	CookieBlind    *ebpf.MapSpec `ebpf:"cookie_blind"`
+	CookieNetworks *ebpf.MapSpec `ebpf:"cookie_networks"`
+	CookieShare    *ebpf.MapSpec `ebpf:"cookie_share"`
+	CookieStates   *ebpf.MapSpec `ebpf:"cookie_states"`
+	CookieTotal    *ebpf.MapSpec `ebpf:"cookie_total"`
+	Cookies        *ebpf.MapSpec `ebpf:"cookies"`
+	Drafts         *ebpf.MapSpec `ebpf:"drafts"`
 	Drops          *ebpf.MapSpec `ebpf:"drops"`
 	Elders         *ebpf.MapSpec `ebpf:"elders"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
@@ -494,6 +558,7 @@ type bpfMapSpecs struct {
 	KnownSources   *ebpf.MapSpec `ebpf:"known_sources"`
 	Left           *ebpf.MapSpec `ebpf:"left"`
 	LimitTables    *ebpf.MapSpec `ebpf:"limit_tables"`
+	Listeners      *ebpf.MapSpec `ebpf:"listeners"`
 	Members        *ebpf.MapSpec `ebpf:"members"`
 	Names          *ebpf.MapSpec `ebpf:"names"`
 	NetworkBuckets *ebpf.MapSpec `ebpf:"network_buckets"`
@@ -531,8 +596,10 @@ type bpfMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
 	UnusedAddressKey   *ebpf.VariableSpec `ebpf:"unused_address_key"`
+	UnusedAdmission    *ebpf.VariableSpec `ebpf:"unused_admission"`
 	UnusedBucket       *ebpf.VariableSpec `ebpf:"unused_bucket"`
 	UnusedCommons      *ebpf.VariableSpec `ebpf:"unused_commons"`
+	UnusedCookieState  *ebpf.VariableSpec `ebpf:"unused_cookie_state"`
 	UnusedCrowding     *ebpf.VariableSpec `ebpf:"unused_crowding"`
 	UnusedEnding       *ebpf.VariableSpec `ebpf:"unused_ending"`
 	UnusedEvent        *ebpf.VariableSpec `ebpf:"unused_event"`
@@ -577,8 +644,16 @@ func (o *bpfObjects) Close() error {
 type bpfMaps struct {
 	AddressBuckets *ebpf.Map `ebpf:"address_buckets"`
 	Addresses      *ebpf.Map `ebpf:"addresses"`
+	Admissions     *ebpf.Map `ebpf:"admissions"`
 	Bans           *ebpf.Map `ebpf:"bans"`
 	Config         *ebpf.Map `ebpf:"config"`
+	CookieBlind    *ebpf.Map `ebpf:"cookie_blind"`
+	CookieNetworks *ebpf.Map `ebpf:"cookie_networks"`
+	CookieShare    *ebpf.Map `ebpf:"cookie_share"`
+	CookieStates   *ebpf.Map `ebpf:"cookie_states"`
+	CookieTotal    *ebpf.Map `ebpf:"cookie_total"`
+	Cookies        *ebpf.Map `ebpf:"cookies"`
+	Drafts         *ebpf.Map `ebpf:"drafts"`
 	Drops          *ebpf.Map `ebpf:"drops"`
 	Elders         *ebpf.Map `ebpf:"elders"`
 	Events         *ebpf.Map `ebpf:"events"`
@@ -589,6 +664,7 @@ type bpfMaps struct {
 	KnownSources   *ebpf.Map `ebpf:"known_sources"`
 	Left           *ebpf.Map `ebpf:"left"`
 	LimitTables    *ebpf.Map `ebpf:"limit_tables"`
+	Listeners      *ebpf.Map `ebpf:"listeners"`
 	Members        *ebpf.Map `ebpf:"members"`
 	Names          *ebpf.Map `ebpf:"names"`
 	NetworkBuckets *ebpf.Map `ebpf:"network_buckets"`
@@ -625,8 +701,16 @@ func (m *bpfMaps) Close() error {
 	return _BpfClose(
 		m.AddressBuckets,
 		m.Addresses,
+		m.Admissions,
 		m.Bans,
 		m.Config,
+		m.CookieBlind,
+		m.CookieNetworks,
+		m.CookieShare,
+		m.CookieStates,
+		m.CookieTotal,
+		m.Cookies,
+		m.Drafts,
 		m.Drops,
 		m.Elders,
 		m.Events,
@@ -637,6 +721,7 @@ func (m *bpfMaps) Close() error {
 		m.KnownSources,
 		m.Left,
 		m.LimitTables,
+		m.Listeners,
 		m.Members,
 		m.Names,
 		m.NetworkBuckets,
@@ -675,8 +760,10 @@ func (m *bpfMaps) Close() error {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
 	UnusedAddressKey   *ebpf.Variable `ebpf:"unused_address_key"`
+	UnusedAdmission    *ebpf.Variable `ebpf:"unused_admission"`
 	UnusedBucket       *ebpf.Variable `ebpf:"unused_bucket"`
 	UnusedCommons      *ebpf.Variable `ebpf:"unused_commons"`
+	UnusedCookieState  *ebpf.Variable `ebpf:"unused_cookie_state"`
 	UnusedCrowding     *ebpf.Variable `ebpf:"unused_crowding"`
 	UnusedEnding       *ebpf.Variable `ebpf:"unused_ending"`
 	UnusedEvent        *ebpf.Variable `ebpf:"unused_event"`

@@ -44,6 +44,8 @@ import (
 type Options struct {
 	Dir   string // in a file system of type bpf
 	Pools *origin.Set
+	// Mark is of packets that steering leaves alone, as they have their socket.
+	Mark uint32
 	// Route tells the way to an address that is not the box's own.
 	Route func(netip.Addr) (Route, error)
 	Log   *slog.Logger
@@ -84,6 +86,7 @@ type Path struct {
 	ways       map[netip.Addr]Route // to origins, as the kernel said last
 	ledger     ledger
 	shield     shield
+	cookies    bpfCookieState // as the programs have it
 	banned     map[netip.Prefix]bool
 
 	known  known
@@ -130,7 +133,7 @@ func Open(o Options) (*Path, error) {
 			return nil, errors.Join(err, k.close())
 		}
 	}
-	if err := errors.Join(k.loadBans(), k.forgetOthers(), k.forgetFlows(), k.known.load(objects.KnownSources), k.findSessions()); err != nil {
+	if err := errors.Join(k.loadBans(), k.forgetOthers(), k.forgetFlows(), k.known.load(objects.KnownSources), k.findSessions(), k.openCookies()); err != nil {
 		return nil, errors.Join(err, k.close())
 	}
 	return k, nil
@@ -254,7 +257,7 @@ func (k *Path) reattach() error {
 	}
 	clear(k.ways) // the next refresh asks again
 	_, err := k.retire()
-	return errors.Join(err, k.respectElders(), k.unblock(), k.attach(k.plan, k.tables), k.raise(k.plan), k.tellExhausted(time.Now()))
+	return errors.Join(err, k.renewCookies(), k.respectElders(), k.unblock(), k.attach(k.plan, k.tables), k.raise(k.plan), k.tellExhausted(time.Now()))
 }
 
 // unblock begins sessions again when no program of another layout is in the way.

@@ -79,14 +79,14 @@ func TestShieldConstants(t *testing.T) {
 		"WHY_NO_SERVICE": int(status.NoService), "WHY_BANNED": int(status.Banned), "WHY_RATE": int(status.RateLimit),
 		"WHY_FRAGMENT": int(status.Fragment), "WHY_MALFORMED": int(status.Malformed), "WHY_FLAGS": int(status.BogusFlags),
 		"WHY_BOGON": int(status.Bogon), "WHY_REFLECTION": int(status.Reflection), "WHY_RULE": int(status.PacketRule),
-		"WHY_NO_SESSION": int(status.NoSession), "WHY_PROTOCOL": int(status.OtherProtocol),
+		"WHY_NO_SESSION": int(status.NoSession), "WHY_COOKIE": int(status.BadCookie), "WHY_PROTOCOL": int(status.OtherProtocol),
 		"WHY_ADDRESS_RATE": int(status.AddressRate), "WHY_NETWORK_RATE": int(status.NetworkRate), "WHY_NEW_CLIENTS": int(status.NewClients), "WHY_COUNT": whyCount,
 		"SHIELD_OFF": shieldOff, "SHIELD_ON": shieldOn, "SHIELD_MONITOR": shieldMonitor,
 		"FRAGMENTS_LIMIT": fragmentsLimit, "FRAGMENTS_PASS": fragmentsPass, "FRAGMENTS_DROP": fragmentsDrop,
 		"GUARD_REFLECTORS": guardReflectors,
 		"RULE_DROP":        ruleDrop, "RULE_PASS": rulePass, "RULE_COUNT": ruleCount, "RULE_BYTES": ruleBytes, "MAX_RULES": maxRules,
 		"COUNT_TCP": countTCP, "COUNT_UDP": countUDP, "COUNT_ICMP": countICMP, "COUNT_OTHER": countOther, "COUNT_PROTOCOLS": countProtocols,
-		"NO_SERVICE": noService, "SAMPLE_BYTES": len(bpfSample{}.Bytes), "TRICKLE_FRAGMENTS": trickleFragments, "TRICKLE_COUNT": trickleCount,
+		"NO_SERVICE": noService, "SYN_ALWAYS": synAlways, "SAMPLE_BYTES": len(bpfSample{}.Bytes), "TRICKLE_FRAGMENTS": trickleFragments, "TRICKLE_COUNT": trickleCount,
 		// Those of the program alone.
 		"RULE_NUMBERS": maxRuleNumbers, "TRICKLE_BANNED": 0, "TRICKLE_NO_SERVICE": 1, "TRICKLE_ECHO": 3, "TRICKLE_ERRORS": 4, "TRICKLE_ADDRESSES": trickleAddresses, "TRICKLE_NETWORKS": 6, "TRICKLE_SAMPLES": trickleSamples,
 	})

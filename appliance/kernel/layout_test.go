@@ -54,7 +54,8 @@ func TestLayout(t *testing.T) {
 	for name, v := range map[string]any{
 		"session": bpfSession{}, "event": bpfEvent{}, "ref": bpfRef{}, "tuple": bpfTuple{}, "address_key": bpfAddressKey{}, "route": bpfRoute{},
 		"service": bpfService{}, "pool": bpfPool{}, "member": bpfMember{}, "configuration": bpfConfiguration{}, "total": bpfTotal{},
-		"count": bpfCount{}, "interface": bpfInterface{}, "ending": bpfEnding{}, "source": bpfSource{}, "holder": bpfHolder{}, "crowding": bpfCrowding{},
+		"count": bpfCount{}, "interface": bpfInterface{}, "ending": bpfEnding{},
+		"cookie_state": bpfCookieState{}, "admission": bpfAdmission{}, "source": bpfSource{}, "holder": bpfHolder{}, "crowding": bpfCrowding{},
 	} {
 		var c *btf.Struct
 		if err := spec.Types.TypeByName(name, &c); err != nil {

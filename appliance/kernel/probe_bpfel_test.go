@@ -31,13 +31,14 @@ type probeReading struct {
 		Length    uint32
 		Seq       uint32
 		Ack       uint32
+		Network   uint32
 		Transport uint32
 		V4        bool
 		Flags     uint8
 		Ttl       uint8
 		Type      uint8
 		Protocol  uint8
-		_         [3]byte
+		_         [7]byte
 	}
 	Kind uint32
 	_    [4]byte

@@ -232,7 +232,7 @@ func (s *shield) init(dir string) error {
 func (k *Path) buildGuards(p *plan.Plan, t *tables) error {
 	for i := range p.Services {
 		s := &p.Services[i]
-		g := bpfGuard{Number: t.services[i].Number, FirstRule: uint32(len(t.rules))} //nolint:gosec // far fewer
+		g := bpfGuard{Number: t.services[i].Number, FirstRule: uint32(len(t.rules)), SynRate: synRate(&s.Shield)} //nolint:gosec // far fewer
 		g.Clients, g.Flows = budgets(s)
 		if s.Shield.Reflectors {
 			g.Flags |= guardReflectors
@@ -307,7 +307,7 @@ func (k *Path) shieldStatus(into *status.Edge) error {
 			addReason(into, protocol, r, n)
 		}
 	}
-	return errors.Join(k.addVectors(into), k.addRules(into), k.addSources(into))
+	return errors.Join(k.cookieStatus(into), k.addVectors(into), k.addRules(into), k.addSources(into))
 }
 
 // addRules adds what the packet rules of the plan have matched.
@@ -362,6 +362,8 @@ func (k *Path) armed(key bpfVectorKey) bool {
 		return false // nothing presses
 	}
 	switch vectorNames[key.Vector] {
+	case status.VectorSYN:
+		return k.alwaysCookies(key.Service) || now() < p.Syns.Until
 	case status.VectorACK, status.VectorRST, status.VectorFIN:
 		return now() < p.Strays.Until
 	case status.VectorReflection:

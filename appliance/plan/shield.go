@@ -32,6 +32,8 @@ const (
 type ServiceShield struct {
 	Reflectors  bool         `json:"reflectors"` // drop datagrams from ports of servers that can be made to answer to others
 	PacketRules []PacketRule `json:"packetRules"`
+	SYNCookies  SYNCookies   `json:"synCookies"`
+	SYNRate     int          `json:"synRate"` // more first packets of connections a second are too many; 0: 500
 }
 
 // PacketRule matches the packets that are all it says. The first of a service that drops or passes one decides.

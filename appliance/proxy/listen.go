@@ -17,6 +17,7 @@ import (
 type listener struct {
 	fd       int
 	protocol plan.Protocol
+	v6       bool
 	spare    int  // a descriptor to give up when there are none left
 	paused   bool // accepting rests until the next sweep
 }
@@ -39,7 +40,7 @@ func (w *worker) listen(port uint16, transparent bool) error {
 			if err != nil {
 				return fmt.Errorf("listen on %s %s: %w", protocol, at, err)
 			}
-			l := listener{fd: fd, protocol: protocol, spare: spareFile()}
+			l := listener{fd: fd, protocol: protocol, v6: addr.Is6(), spare: spareFile()}
 			w.listeners = append(w.listeners, l)
 			if err := w.watchListener(len(w.listeners) - 1); err != nil {
 				return err
@@ -47,6 +48,23 @@ func (w *worker) listen(port uint16, transparent bool) error {
 		}
 	}
 	return nil
+}
+
+// Listeners are the descriptors of the TCP listeners, one a worker, for whoever gives them connections that it has answered
+// itself (SYN cookies).
+func (e *Engine) Listeners() (v4, v6 []int) {
+	for _, w := range e.workers {
+		for _, l := range w.listeners {
+			switch {
+			case l.protocol != plan.TCP:
+			case l.v6:
+				v6 = append(v6, l.fd)
+			default:
+				v4 = append(v4, l.fd)
+			}
+		}
+	}
+	return v4, v6
 }
 
 func (w *worker) watchListener(index int) error {

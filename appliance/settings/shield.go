@@ -18,6 +18,8 @@ type Shield struct {
 // ServiceShield is what the filter asks of the packets of one service.
 type ServiceShield struct {
 	Reflectors  string       `json:"reflectors,omitempty"`  // datagrams from ports of servers that are made to answer to others: drop (default), pass
+	SYNCookies  string       `json:"synCookies,omitempty"`  // answer first packets of connections without remembering them: auto (default, while there are too many), on, off
+	SYNRate     int          `json:"synRate,omitempty"`     // so many a second are not yet too many
 	PacketRules []PacketRule `json:"packetRules,omitempty"` // in order: the first that drops or passes a packet decides
 }
 
@@ -42,6 +44,10 @@ const (
 	maxPayload     = 65535
 )
 
+// defaultSYNRate is far above what a game server gets, tens a second, and little for a server behind: a backlog of 4096 lasts 8 s.
+// Being armed too early costs next to nothing, as a cookie's client goes the user path and notices nothing.
+const defaultSYNRate = 500
+
 func (s Shield) withDefaults() Shield {
 	s.Mode = cmp.Or(s.Mode, "on")
 	s.Fragments = cmp.Or(s.Fragments, "limit")
@@ -51,6 +57,8 @@ func (s Shield) withDefaults() Shield {
 
 func (s ServiceShield) withDefaults() ServiceShield {
 	s.Reflectors = cmp.Or(s.Reflectors, "drop")
+	s.SYNCookies = cmp.Or(s.SYNCookies, "auto")
+	s.SYNRate = cmp.Or(s.SYNRate, defaultSYNRate)
 	s.PacketRules = slices.Clone(s.PacketRules)
 	for i := range s.PacketRules {
 		r := &s.PacketRules[i]
@@ -74,6 +82,8 @@ func (v *validator) shield(at path, s Shield) {
 
 func (v *validator) serviceShield(at path, s ServiceShield) {
 	v.oneOf(at.field("reflectors"), s.Reflectors, "drop", "pass")
+	v.oneOf(at.field("synCookies"), s.SYNCookies, "auto", "on", "off")
+	v.between(at.field("synRate"), s.SYNRate, 1, 1_000_000, " a second")
 	at = at.field("packetRules")
 	seen := map[string]path{}
 	for i, r := range cut(v, at, s.PacketRules, maxRules, "packet rules") {

@@ -46,7 +46,7 @@ func TestPacketRuleProblems(t *testing.T) {
 func TestShieldBounds(t *testing.T) {
 	s := mustRead(t, "smallest.json")
 	s.Shield = Shield{Mode: "perhaps", Fragments: "some"}
-	s.Services[0].Shield.Reflectors = "maybe"
+	s.Services[0].Shield.Reflectors, s.Services[0].Shield.SYNCookies, s.Services[0].Shield.SYNRate = "maybe", "never", -1
 	for range maxRules + 1 {
 		s.Services[0].Shield.PacketRules = append(s.Services[0].Shield.PacketRules, PacketRule{Name: "same", MaxLength: 1})
 	}
@@ -55,7 +55,7 @@ func TestShieldBounds(t *testing.T) {
 		fields = append(fields, p.Field)
 	}
 	all := strings.Join(fields, " ")
-	for _, want := range []string{"shield.mode", "shield.fragments", "services[0].shield.reflectors", "services[0].shield.packetRules", "services[0].shield.packetRules[1].name"} {
+	for _, want := range []string{"shield.mode", "shield.fragments", "services[0].shield.reflectors", "services[0].shield.synCookies", "services[0].shield.synRate", "services[0].shield.packetRules", "services[0].shield.packetRules[1].name"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no problem of %s in %s", want, all)
 		}

@@ -8,6 +8,7 @@ type Shield struct {
 	Attachments []ShieldAttachment `json:"attachments"`
 	Vectors     []VectorCounter    `json:"vectors"` // those that are not zero
 	Rules       []RuleCounter      `json:"rules"`   // the packet rules of the plan
+	Cookies     Cookies            `json:"cookies"`
 	Sources     ShieldSources      `json:"sources"`
 }
 
@@ -32,6 +33,13 @@ type ShieldAttachment struct {
 	Interface string `json:"interface"`
 	Mode      string `json:"mode"` // native, generic; none: see Why
 	Why       string `json:"why"`  // it is not native, in words; empty: it is
+}
+
+// Cookies are the SYN cookies: answers to first packets of connections that the filter writes itself, without remembering them.
+type Cookies struct {
+	Sent     uint64 `json:"sent"`
+	Accepted uint64 `json:"accepted"` // came back, and became sessions of the user path
+	Refused  uint64 `json:"refused"`  // wrong ones; the reason bad-cookie
 }
 
 // Vector is a kind of traffic that attacks are made of.

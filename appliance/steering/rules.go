@@ -67,17 +67,18 @@ func icmp(f family) string { return [...]string{"-p icmp", "-p ipv6-icmp"}[f] }
 //     transparent socket. They leave before anything else is looked up, and without TPROXY, whose packets miss the
 //     kernel's early demultiplexing and its cached route. A mark that one has changes nothing: it goes to its socket.
 //     A SYN is left to TPROXY, as its socket may be one in TIME_WAIT.
-//  2. A mark that is on a packet already is worth nothing. From the box itself (SO_MARK) it would be delivered to
-//     any local service, so it is dropped; on others it is cleared. (SYN cookies answered in XDP mark a packet and give
-//     it its socket before it comes here: their rule, `mark and socket --transparent -j ACCEPT`, belongs in front.)
-//  3. New ones on an edge interface: BREAKWATER-TPROXY, which never returns TCP or UDP.
-//  4. With transparent, replies of origins to foreign addresses, on any interface (an origin may sit behind the edge
+//  2. The first packets of a connection that SYN cookies have let in (appliance/kernel) come with the mark, and with a socket
+//     in the making, which TPROXY would take away. From outside nothing has a mark, and without SYN nothing begins.
+//  3. Any other mark that is on a packet already is worth nothing. From the box itself (SO_MARK) it would be delivered to
+//     any local service, so it is dropped; on others it is cleared.
+//  4. New ones on an edge interface: BREAKWATER-TPROXY, which never returns TCP or UDP.
+//  5. With transparent, replies of origins to foreign addresses, on any interface (an origin may sit behind the edge
 //     interface). The match is used without --nowildcard, on purpose: that would also accept a socket bound to any
 //     address, and hand it foreign traffic. ICMP matches by the packet quoted inside, so that "fragmentation needed"
 //     reaches the socket.
-//  5. What is for no edge address, as the other replies of origins are, leaves: by one comparison, or by a lookup where
+//  6. What is for no edge address, as the other replies of origins are, leaves: by one comparison, or by a lookup where
 //     edge addresses lie around it.
-//  6. An edge address by any other way, another interface or the box itself, leads to no local service.
+//  7. An edge address by any other way, another interface or the box itself, leads to no local service.
 func steerChain(f family, interfaces []string, within netip.Prefix, own, transparent bool) chain {
 	session := "ACCEPT" // its edge address is local
 	if transparent {
@@ -86,6 +87,9 @@ func steerChain(f family, interfaces []string, within netip.Prefix, own, transpa
 	c := chain{name: chainSteer}
 	for _, i := range interfaces {
 		c.rules = append(c.rules, fmt.Sprintf("-i %s %s %s -j %s", i, notSYN, ourSock, session))
+	}
+	for _, i := range interfaces {
+		c.rules = append(c.rules, fmt.Sprintf("-i %s %s %s -j ACCEPT", i, notSYN, marked()))
 	}
 	c.rules = append(c.rules,
 		"-i lo "+marked()+" -j DROP",

@@ -31,6 +31,7 @@ struct frame {
 	__u32 length;       /* of the frame */
 	__u32 seq;
 	__u32 ack;
+	__u32 network;      /* where the IP header begins */
 	__u32 transport;    /* where the transport header begins */
 	bool v4;
 	__u8 flags;         /* of TCP */
@@ -226,6 +227,7 @@ static __always_inline int read_frame(struct xdp_md *ctx, struct frame *f)
 		kind = tag->kind;
 		at = tag + 1;
 	}
+	f->network = at - data;
 	if (kind == bpf_htons(ETH_P_IP))
 		return read_v4(f, data, at, end);
 	if (kind == bpf_htons(ETH_P_IPV6))

@@ -36,6 +36,7 @@ enum {
 	WHY_REFLECTION = 46,
 	WHY_RULE = 50,
 	WHY_NO_SESSION = 51,
+	WHY_COOKIE = 52,
 	WHY_ADDRESS_RATE = 53,
 	WHY_NETWORK_RATE = 54,
 	WHY_NEW_CLIENTS = 55,
@@ -74,7 +75,11 @@ struct guard {
 	__u32 rules;
 	struct rate flows;   /* that begin */
 	struct rate clients; /* sessions and flows that begin */
+	__u32 syn_rate; /* more SYNs a second arm SYN cookies; 0: nothing does */
+	__u32 zero;
 };
+
+#define SYN_ALWAYS 4294967295 /* armed in peace, too */
 
 enum { RULE_DROP = 0, RULE_PASS = 1, RULE_COUNT = 2 /* what it would drop */ };
 
@@ -111,6 +116,7 @@ struct pressure {
 	struct gauge reflections; /* datagrams from ports of reflectors that a client may have by chance */
 	__u64 flows;              /* until when those that began have used up the budget */
 	__u64 clients;
+	struct gauge syns;        /* first packets of connections; until: cookies answer them */
 };
 
 struct vector_key {

@@ -14,6 +14,7 @@ char _license[] SEC("license") = "GPL";
 SEC("tc")
 int path(struct __sk_buff *skb)
 {
+	bool cookie = marked(skb); /* before anything moves the packet */
 	struct packet p = {};
 
 	switch (parse(skb, &p)) {
@@ -30,6 +31,8 @@ int path(struct __sk_buff *skb)
 	default:
 		return leave(LEFT_OTHER);
 	}
+	if (p.tuple.protocol == IPPROTO_TCP && cookie)
+		return let_in(skb, &p);
 	if (p.tuple.protocol == IPPROTO_TCP)
 		return tcp(skb, &p);
 	return udp(skb, &p);
@@ -83,6 +86,8 @@ const struct ending *unused_ending __attribute__((unused));
 const struct guard *unused_guard __attribute__((unused));
 const struct packet_rule *unused_packet_rule __attribute__((unused));
 const struct sample *unused_sample __attribute__((unused));
+const struct cookie_state *unused_cookie_state __attribute__((unused));
+const struct admission *unused_admission __attribute__((unused));
 const struct vector_key *unused_vector_key __attribute__((unused));
 const struct source_limits *unused_source_limits __attribute__((unused));
 const struct source_key *unused_source_key __attribute__((unused));

@@ -4,6 +4,8 @@
 #ifndef SHIELD_H
 #define SHIELD_H
 
+#include "admit.h"
+#include "answer.h"
 #include "choose.h"
 #include "udp.h"
 #include "frame.h"
@@ -211,30 +213,17 @@ static __always_inline int reflector(__u16 port)
 	return 0;
 }
 
-/* socket_tuple writes a tuple as socket lookups take it, and gives its size. */
-static __always_inline __u32 socket_tuple(struct bpf_sock_tuple *out, const struct tuple *t)
-{
-	if (mapped(t->src)) {
-		out->ipv4.saddr = *(const __be32 *)(t->src + 12);
-		out->ipv4.daddr = *(const __be32 *)(t->dst + 12);
-		out->ipv4.sport = t->sport;
-		out->ipv4.dport = t->dport;
-		return sizeof(out->ipv4);
-	}
-	copy_words(out->ipv6.saddr, t->src);
-	copy_words(out->ipv6.daddr, t->dst);
-	out->ipv6.sport = t->sport;
-	out->ipv6.dport = t->dport;
-	return sizeof(out->ipv6);
-}
-
 /* open_socket tells whether a socket of the box has this connection. */
-static __always_inline bool open_socket(struct xdp_md *ctx, struct frame *f)
+__noinline int open_socket(struct xdp_md *ctx, struct frame *f)
 {
 	struct bpf_sock_tuple t = {};
-	__u32 size = socket_tuple(&t, &f->tuple), state;
-	struct bpf_sock *s = bpf_skc_lookup_tcp(ctx, &t, size, BPF_F_CURRENT_NETNS, 0);
+	struct bpf_sock *s;
+	__u32 size, state;
 
+	if (!f)
+		return false;
+	size = socket_tuple(&t, &f->tuple);
+	s = bpf_skc_lookup_tcp(ctx, &t, size, BPF_F_CURRENT_NETNS, 0);
 	if (!s)
 		return false;
 	state = s->state;
@@ -346,24 +335,103 @@ static __always_inline __u32 too_much(struct frame *f, __u64 now, __u32 generati
 	return why || how == TRUE_SOURCE ? why : limit_network(&f->tuple, &a);
 }
 
+/* flooded counts a SYN, and tells whether cookies are to answer. Once there are too many of this second, the count is only read:
+ * cores need not share it. */
+static __always_inline bool flooded(struct gauge *g, __u64 now, __u64 rate)
+{
+	begin_second(g, now);
+	if (g->count <= rate)
+		g->count++;
+	if (g->count > (now < g->until ? rate / 2 : rate) && g->until < now + ARMED - SECOND / 8)
+		g->until = now + ARMED;
+	return now < g->until;
+}
+
+/* challenge_client answers a SYN by a cookie: the verdict, or XDP_ABORTED when the SYN is to go its usual way. So does one whose client
+ * we know already: a socket in TIME_WAIT takes it for the next connection (RFC 9293, 3.6.1). */
+static __always_inline int challenge_client(struct xdp_md *ctx, struct frame *f, struct finding *n)
+{
+	__u32 zero = 0;
+	struct cookie_state *s = bpf_map_lookup_elem(&cookie_states, &zero);
+
+	if (!s || n->mode == SHIELD_MONITOR || !listening() || open_socket(ctx, f))
+		return XDP_ABORTED;
+	if (!network_answers(&f->tuple, s->seed, n->now))
+		return turn_away(ctx, f, n, WHY_NETWORK_RATE);
+	if (!any_answers(n->now))
+		return turn_away(ctx, f, n, WHY_NEW_CLIENTS);
+	if (!answer_syn(ctx, f, n->now))
+		return XDP_ABORTED;
+	count_cookie(COOKIES_SENT);
+	count_vector(f, n, false, false);
+	return XDP_TX;
+}
+
+/* judge_syn judges the first packet of a connection. */
+static __always_inline int judge_syn(struct xdp_md *ctx, struct frame *f, struct finding *n, struct pressure *p, struct guard *g, __u32 generation)
+{
+	__u32 why;
+
+	if (g->syn_rate && (g->syn_rate == SYN_ALWAYS || flooded(&p->syns, n->now, g->syn_rate))) {
+		int verdict = challenge_client(ctx, f, n);
+
+		if (verdict != XDP_ABORTED)
+			return verdict;
+	}
+	why = begins(f, n, g, generation);
+	return why ? turn_away(ctx, f, n, why) : pass(ctx, f, n);
+}
+
+/* judge_ack lets a client in whose cookie is right, and what comes close behind it; XDP_ABORTED: it is wrong. */
+static __always_inline int judge_ack(struct xdp_md *ctx, struct frame *f, struct finding *n, struct guard *g, __u32 generation)
+{
+	struct admission fresh = {}, *known = bpf_map_lookup_elem(&admissions, &f->tuple);
+	__u32 why;
+
+	if (!read_cookie(ctx, f, n->now, &fresh)) {
+		if (!known || (known->assigned && n->now - known->assigned > BATCH))
+			return XDP_ABORTED;
+	} else if (!known || known->ack != fresh.ack) {
+		why = begins(f, n, g, generation);
+		if (why)
+			return turn_away(ctx, f, n, why);
+		bpf_map_update_elem(&admissions, &f->tuple, &fresh, BPF_ANY);
+		count_cookie(COOKIES_ACCEPTED);
+	}
+	mark_packet(ctx);
+	return XDP_PASS;
+}
+
+/* cookies_out tells whether clients may come with a cookie: while it is armed, and as long after as one may be under way. */
+static __always_inline bool cookies_out(struct pressure *p, struct guard *g, struct finding *n)
+{
+	return g->syn_rate == SYN_ALWAYS || (g->syn_rate && n->now < p->syns.until + ARMED);
+}
+
 /* judge_tcp judges a segment of no session of the kernel path. */
 static __always_inline int judge_tcp(struct xdp_md *ctx, struct frame *f, struct finding *n, struct pressure *p, struct guard *g, __u32 generation)
 {
-	bool armed = n->now < p->strays.until;
+	bool armed = n->now < p->strays.until, acks = cookies_out(p, g, n) && (f->flags & (SYN | RST | ACK)) == ACK;
 	__u32 why;
 
-	if (n->vector == VECTOR_SYN) {
-		why = begins(f, n, g, generation);
-		return why ? turn_away(ctx, f, n, why) : pass(ctx, f, n);
-	}
-	if (n->limits) {
+	if (n->vector == VECTOR_SYN)
+		return judge_syn(ctx, f, n, p, g, generation);
+	if (n->limits || acks) {
 		bool real = open_socket(ctx, f);
 
-		why = too_much(f, n->now, generation, real ? TRUE_SOURCE : CLAIMED);
+		why = n->limits ? too_much(f, n->now, generation, real ? TRUE_SOURCE : CLAIMED) : 0;
 		if (why)
 			return turn_away(ctx, f, n, why);
 		if (real)
 			return XDP_PASS;
+	}
+	if (acks) {
+		int verdict = judge_ack(ctx, f, n, g, generation);
+
+		if (verdict != XDP_ABORTED)
+			return verdict;
+		if (g->syn_rate == SYN_ALWAYS || n->now < p->syns.until)
+			return turn_away(ctx, f, n, WHY_COOKIE);
 	}
 	if (!armed && bpf_get_prandom_u32() % STRAY_SAMPLE)
 		return XDP_PASS; /* perhaps of a session of the user path, perhaps not: one in so many tells */

@@ -10,6 +10,7 @@
 
 #include <bpf/bpf_core_read.h>
 
+#include "admit.h"
 #include "header.h"
 #include "options.h"
 
@@ -407,6 +408,8 @@ __noinline int new_tcp(struct __sk_buff *skb, struct packet *p)
 
 	if (!p)
 		return DROP;
+	if ((p->flags & (SYN | ACK | RST | FIN)) != SYN && p->flags & ACK && blind())
+		return let_in(skb, p);
 	if ((p->flags & (SYN | ACK | RST | FIN)) != SYN || elder(&p->tuple))
 		return leave(LEFT_OTHER);
 	if (p->size || !read_syn(skb, p))
