@@ -264,7 +264,7 @@ func (r *rig) gauges(t *testing.T, number uint32, put func(bpfGauge) bpfPressure
 		{"armed, few come", bpfGauge{Second: later(), Count: 1, Until: later()}, many, false, 2, later()},
 		{"armed, half the rate comes", bpfGauge{Second: later(), Count: rate/2 - 1, Until: now() + 5*second}, many, false, rate / 2, 0},
 		{"armed, more than that", bpfGauge{Second: later(), Count: rate / 2, Until: now() + 5*second}, many, true, rate/2 + 1, 0},
-		{"over", bpfGauge{Second: later(), Count: rate / 2, Until: now() - 1}, few, false, rate/2 + 1, 0},
+		{"over", bpfGauge{Second: later(), Count: rate / 2, Until: now() - tick}, few, false, rate/2 + 1, 0},
 	} {
 		r.press(t, number, put(v.before))
 		before := now() - tick
