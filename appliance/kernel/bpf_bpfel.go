@@ -347,6 +347,7 @@ type bpfSourceLimits struct {
 	Packets   [2]bpfRate
 	Bytes     [2]bpfRate
 	Clients   [2]bpfRate
+	Fair      [2]bpfRate
 	Flows     bpfRate
 	Strangers bpfRate
 	Admit     uint32

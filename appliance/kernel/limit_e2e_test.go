@@ -99,6 +99,15 @@ func (r *rig) ago(t testing.TB, by time.Duration) {
 	}
 }
 
+// press uses up so much of the budget of every service, and keeps it so for a while.
+func (r *rig) press(t testing.TB, by time.Duration) {
+	t.Helper()
+	for key, p := range entriesOf[uint32, bpfPressure](t, r.path.objects.Pressures) {
+		p.Clients = now() + uint64(by)
+		putEntry(t, r.path.objects.Pressures, key, p)
+	}
+}
+
 func entriesOf[K comparable, V any](t testing.TB, m *ebpf.Map) map[K]V {
 	t.Helper()
 	entries := make(map[K]V)
@@ -214,6 +223,36 @@ func TestRatesOfNewClients(t *testing.T) {
 		r.ago(t, time.Second)
 		r.comesIn(t, f.from(f.host(1, 10), protocol, 40000, portPlain))
 		r.turnedAway(t, f.from(f.host(1, 11), protocol, 40000, portPlain), status.NetworkRate)
+	})
+	r.each(t, "under pressure", func(t *testing.T, f family, protocol uint8) {
+		r.freshStart(t)
+		p := vectorPlan()
+		for i := range p.Services {
+			p.Services[i].Limits.NewClientsPerSec = 10_000
+		}
+		r.apply(t, p)
+		opens := func(n int, addr func(i int) netip.Addr, pressure time.Duration) (dropped int) {
+			for i := range n {
+				if i%20 == 0 {
+					r.press(t, pressure)
+				}
+				if r.front(t, f.from(addr(i), protocol, uint16(10_000+i), portPlain)) == xdpDrop {
+					dropped++
+				}
+			}
+			return dropped
+		}
+		one := func(int) netip.Addr { return f.client }
+		if n := opens(1500, one, 0); n > 0 {
+			t.Errorf("%d of 1,500 clients of one address are dropped, although there is room", n)
+		}
+		const most = 7 * time.Second / 10 // of a second's worth: the last quarter is for who is known
+		if n := opens(1500, one, most); n < 100 || n > 500 {
+			t.Errorf("under pressure %d of 1,500 clients of one address are dropped, want about 500", n)
+		}
+		if n := opens(100, func(i int) netip.Addr { return f.host(i, 1) }, most); n > 0 {
+			t.Errorf("under pressure %d of 100 others are dropped", n)
+		}
 	})
 	r.each(t, "none", func(t *testing.T, f family, protocol uint8) {
 		r.freshStart(t)

@@ -25,6 +25,13 @@ const (
 	// clientsAtOnce is how much of a rate of new clients one source may have used up at once: a player opens several to join, and
 	// those who share an address come together when a match begins.
 	clientsAtOnce = 5 * time.Second
+	// fairOfAddress and fairOfNetwork are how many new clients a second one address and one network may have while a budget is used
+	// up by half. Behind one address of a mobile network are 64 to 128 subscribers (RFC 7422 has 64 in its example). A player
+	// opens a handful of sessions and flows to join, and one for each server of a list that is refreshed: one a second for each
+	// is more than they ever begin together, and five times as many may come at once. A network of such addresses has ten
+	// times as much, as its addresses are never busy all at once. While there is room nobody is counted: a single address that
+	// opens 10,000 sessions a second is a load test, or a server that others connect through.
+	fairOfAddress, fairOfNetwork = 200, 2000
 	// newSources is how many sources a second get buckets of their own. A flood of made-up ones takes a quarter of a minute to fill
 	// the map, and never pushes out those that are in use, which the map keeps (BPF_MAP_TYPE_LRU_HASH). Players come far slower.
 	newSources = 8192
@@ -49,6 +56,7 @@ func sourceLimits(l *plan.Limits) bpfSourceLimits {
 		Packets:   [2]bpfRate{rateEntry(s.PacketsPerAddress, time.Second), rateEntry(s.PacketsPerNetwork, time.Second)},
 		Bytes:     [2]bpfRate{rateEntry(s.BytesPerAddress, time.Second), rateEntry(s.BytesPerNetwork, time.Second)},
 		Clients:   [2]bpfRate{rateEntry(s.NewClientsPerAddress, clientsAtOnce), rateEntry(s.NewClientsPerNetwork, clientsAtOnce)},
+		Fair:      [2]bpfRate{rateEntry(fairOfAddress, clientsAtOnce), rateEntry(fairOfNetwork, clientsAtOnce)},
 		Flows:     rateEntry(l.NewFlowsPerSec, time.Second),
 		Strangers: rateEntry(strangers, time.Second),
 		Admit:     uint32(max(newSources/runtime.NumCPU(), 1)), //nolint:gosec // bounded

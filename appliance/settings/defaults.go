@@ -30,13 +30,10 @@ func (s Settings) WithDefaults() Settings {
 		MaxFlows:          cmp.Or(s.Limits.MaxFlows, unlimited),
 		MaxFlowsPerSource: cmp.Or(s.Limits.MaxFlowsPerSource, 1024),
 		NewFlowsPerSecond: cmp.Or(s.Limits.NewFlowsPerSecond, 20000),
-		// Behind one address of a mobile network are 64 to 128 subscribers (RFC 7422 has 64 in its example). A player opens a
-		// handful of sessions and flows to join, and one for each server of a list that is refreshed: one a second for each of
-		// them is far more than they ever begin together. Five times as many may come at once. A network of such addresses has
-		// ten times as much, since its addresses are never busy all at once.
-		NewClientsPerAddress: cmp.Or(s.Limits.NewClientsPerAddress, 200),
-		NewClientsPerNetwork: cmp.Or(s.Limits.NewClientsPerNetwork, 2000),
-		// What a session may carry is for the operator to know: a download takes all there is.
+		// What a source may do while there is room is for the operator to know: a download takes all there is, and a load test
+		// opens sessions as fast as it can. Under pressure the shield is fair by itself.
+		NewClientsPerAddress: s.Limits.NewClientsPerAddress,
+		NewClientsPerNetwork: s.Limits.NewClientsPerNetwork,
 		PacketsPerAddress: s.Limits.PacketsPerAddress,
 		BytesPerAddress:   s.Limits.BytesPerAddress,
 		PacketsPerNetwork: s.Limits.PacketsPerNetwork,

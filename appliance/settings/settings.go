@@ -98,13 +98,14 @@ type Limits struct {
 	MaxFlowsPerSource int `json:"maxFlowsPerSource,omitempty"` // of one IPv4 /24 or IPv6 /56; default 1024
 	NewFlowsPerSecond int `json:"newFlowsPerSecond,omitempty"` // default 20000
 	// Those of one source, an address (of IPv6 its /64) or a network (IPv4 /24, IPv6 /48). The shield keeps them, in front of
-	// both engines; without it they have no effect. -1: no limit.
-	PacketsPerAddress    int `json:"packetsPerAddress,omitempty"`    // a second; default: no limit
-	BytesPerAddress      int `json:"bytesPerAddress,omitempty"`      // of frames, a second; default: no limit
-	NewClientsPerAddress int `json:"newClientsPerAddress,omitempty"` // sessions and flows that begin, a second; default 200
-	PacketsPerNetwork    int `json:"packetsPerNetwork,omitempty"`    // of no session or flow, a second; default: no limit
-	BytesPerNetwork      int `json:"bytesPerNetwork,omitempty"`      // of frames of no session or flow, a second; default: no limit
-	NewClientsPerNetwork int `json:"newClientsPerNetwork,omitempty"` // sessions and flows that begin, a second; default 2000
+	// both engines; without it they have no effect. Default, and -1: no limit. While a budget of new flows or clients is used up
+	// by half, 200 new clients a second are the most of an address and 2000 of a network.
+	PacketsPerAddress    int `json:"packetsPerAddress,omitempty"`    // a second
+	BytesPerAddress      int `json:"bytesPerAddress,omitempty"`      // of frames, a second
+	NewClientsPerAddress int `json:"newClientsPerAddress,omitempty"` // sessions and flows that begin, a second
+	PacketsPerNetwork    int `json:"packetsPerNetwork,omitempty"`    // of no session or flow, a second
+	BytesPerNetwork      int `json:"bytesPerNetwork,omitempty"`      // of frames of no session or flow, a second
+	NewClientsPerNetwork int `json:"newClientsPerNetwork,omitempty"` // sessions and flows that begin, a second
 }
 
 // Pool is an origin pool.

@@ -28,6 +28,7 @@ struct source_limits {
 	struct rate packets[2]; /* of an address, of a network */
 	struct rate bytes[2];
 	struct rate clients[2];
+	struct rate fair[2];    /* the same, while budgets are used up by half */
 	struct rate flows;      /* of the box */
 	struct rate strangers;  /* that begin and have no bucket, neither of their own nor of their network */
 	__u32 admit;            /* sources that get buckets, a second and core */
@@ -241,17 +242,40 @@ static __always_inline bool used_up(__u64 until, const struct rate *r, __u64 now
 	return r->cost && (until > now ? until : now) + (r->cost >> 10) > now + r->depth - keep;
 }
 
+/* half_used tells whether somebody presses on a budget. */
+static __always_inline bool half_used(__u64 until, const struct rate *r, __u64 now)
+{
+	return used_up(until, r, now, r->depth / 2);
+}
+
+/* limited tells whether a source's own buckets matter to who begins. */
+static __always_inline bool limited(const struct source_limits *l, __u32 of, bool pressed)
+{
+	return pressed || l->clients[of].cost | l->packets[of].cost | l->bytes[of].cost;
+}
+
+/* may_begin takes what one who begins costs of the buckets of its source. One source may open as much as it is allowed and there
+ * is room for; under pressure all have the same. */
+static __always_inline bool may_begin(struct bucket *b, const struct source_limits *l, __u32 of, bool pressed, __u32 length, __u64 now)
+{
+	struct rate r = l->clients[of];
+
+	if (pressed && r.cost < l->fair[of].cost)
+		r = l->fair[of];
+	return fits_in(b, l, of, CLAIMED, length, now) && spend(&b->clients, &r, 1, now, 0);
+}
+
 /* limit_new tells why a packet that begins a session or flow is too much. First comes what costs least in a flood: budgets that
  * are used up, which keep a quarter for clients that are known. */
 __noinline int limit_new(struct tuple *t, struct limiting *a)
 {
 	__u32 zero = 0, generation, service;
-	struct bucket *own, *network = 0;
+	struct bucket *own = 0, *network = 0;
 	struct source_limits *l;
 	struct source_key key;
 	struct pressure *p;
 	struct commons *c;
-	bool udp, known;
+	bool udp, known, pressed;
 	__u64 now;
 
 	if (!t || !a)
@@ -271,13 +295,16 @@ __noinline int limit_new(struct tuple *t, struct limiting *a)
 	    (udp && (used_up(p->flows, &a->flows, now, known ? 0 : a->flows.depth / 4) ||
 		     used_up(c->flows, &l->flows, now, known ? 0 : l->flows.depth / 4))))
 		return WHY_NEW_CLIENTS;
-	own = bucket_of(t, false, now, l->admit);
-	if (own && (!fits_in(own, l, OF_ADDRESS, CLAIMED, a->length, now) || !spend(&own->clients, &l->clients[OF_ADDRESS], 1, now, 0)))
-		return WHY_ADDRESS_RATE;
-	if (!known) { /* in whose network others may do what they like */
+	pressed = half_used(p->clients, &a->clients, now) ||
+		  (udp && (half_used(p->flows, &a->flows, now) || half_used(c->flows, &l->flows, now)));
+	if (limited(l, OF_ADDRESS, pressed)) {
+		own = bucket_of(t, false, now, l->admit);
+		if (own && !may_begin(own, l, OF_ADDRESS, pressed, a->length, now))
+			return WHY_ADDRESS_RATE;
+	}
+	if (!known && limited(l, OF_NETWORK, pressed)) { /* if it is, others of its network may do what they like */
 		network = bucket_of(t, true, now, l->admit);
-		if (network && (!fits_in(network, l, OF_NETWORK, CLAIMED, a->length, now) ||
-				!spend(&network->clients, &l->clients[OF_NETWORK], 1, now, 0)))
+		if (network && !may_begin(network, l, OF_NETWORK, pressed, a->length, now))
 			return WHY_NETWORK_RATE;
 		if (!own)
 			count_sources(SHARED);
