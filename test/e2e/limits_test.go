@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"breakwater/appliance/header"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/status"
@@ -236,31 +237,49 @@ func TestAmplification(t *testing.T) {
 		own := ownAddress(t, f, 59)
 		bounded, free := service("bounded", "1802"), service("free", "1803")
 		bounded.Limits.MaxAmplification = 0
-		apply(t, document([]settings.Pool{pool("games", own)}, bounded, free))
+		each, spp := service("each", "1804"), service("spp", "1805")
+		each.Limits.MaxAmplification, spp.Limits.MaxAmplification = 0, 0
+		each.UDPHeader, spp.UDPHeader = "v2-each", "spp"
+		apply(t, document([]settings.Pool{pool("games", own)}, bounded, free, each, spp))
 		for _, size := range []int{0, 1, 100, 1000, 1400} {
 			t.Run(fmt.Sprintf("%d bytes", size), func(t *testing.T) {
-				sent, received := amplify(t, f, own, 1802, "bounded", size)
-				if ratio := float64(received) / float64(sent); ratio > 3 || received == 0 {
-					t.Errorf("got %d bytes for %d, %.2f times as much, want at most 3.0 times and some", received, sent, ratio)
-				}
+				sent, received := amplify(t, f, own, 1802, "bounded", size, 0)
+				atMostThree(t, sent, received)
 			})
 		}
-		if sent, received := amplify(t, f, own, 1803, "free", 1); received < 4*sent {
+		// What the origin is sent besides, and what it sends besides, is not the client's.
+		t.Run("v2-each", func(t *testing.T) {
+			sent, received := amplify(t, f, own, 1804, "each", 100, 0)
+			atMostThree(t, sent, received)
+		})
+		t.Run("spp", func(t *testing.T) {
+			sent, received := amplify(t, f, own, 1805, "spp", 100, len(header.SPP(netip.AddrPort{}, netip.AddrPort{})))
+			atMostThree(t, sent, received)
+		})
+		if sent, received := amplify(t, f, own, 1803, "free", 1, 0); received < 4*sent {
 			t.Errorf("got %d bytes for %d from a service without a limit; so the measurement proves nothing", received, sent)
 		}
 	})
 }
 
+func atMostThree(t *testing.T, sent, received int) {
+	t.Helper()
+	if ratio := float64(received) / float64(sent); ratio > 3 || received == 0 {
+		t.Errorf("got %d bytes for %d, %.2f times as much, want at most 3.0 times and some", received, sent, ratio)
+	}
+}
+
 // amplify sends two datagrams each from 40 sources that never say anything else, to an origin that answers each with
-// twenty small and large ones, and returns the bytes on the wire at the client.
-func amplify(t *testing.T, f family, own netip.Addr, port uint16, service string, size int) (sent, received int) {
+// twenty small and large ones, behind so much of what it was sent, and returns the bytes on the wire at the client.
+func amplify(t *testing.T, f family, own netip.Addr, port uint16, service string, size, head int) (sent, received int) {
 	t.Helper()
 	const sources, answers = 40, 20
 	c := listenUDP(t, lab.Origin, netip.AddrPortFrom(own, port))
 	defer c.Close()
-	answering(c, func(_ []byte, from netip.AddrPort) []byte {
+	answering(c, func(datagram []byte, from netip.AddrPort) []byte {
 		for i := range answers {
-			_, _ = c.WriteToUDPAddrPort(make([]byte, []int{1, 200, 1200}[i%3]), from)
+			answer := slices.Concat(datagram[:head], make([]byte, []int{1, 200, 1200}[i%3]))
+			_, _ = c.WriteToUDPAddrPort(answer, from)
 		}
 		return nil
 	})
