@@ -19,17 +19,17 @@ import (
 
 const xdpDrop, xdpPass = 1, 2
 
-// xdpContext is struct xdp_md of linux/bpf.h.
-type xdpContext struct {
-	data, dataEnd, dataMeta, ifindex, queue, egress uint32
-}
+// xdpContext is struct xdp_md of linux/bpf.h in words.
+type xdpContext [6]uint32
+
+const xdpDataEnd, xdpIfindex = 1, 3
 
 // front gives one frame to the shield.
 func (r *rig) front(t testing.TB, frame []byte) uint32 {
 	t.Helper()
 	var verdict uint32
 	r.must(t, func() (err error) {
-		context := xdpContext{dataEnd: uint32(len(frame)), ifindex: uint32(r.edge)}
+		context := xdpContext{xdpDataEnd: uint32(len(frame)), xdpIfindex: uint32(r.edge)}
 		verdict, err = r.path.objects.Shield.Run(&ebpf.RunOptions{Data: frame, DataOut: r.output, Context: &context})
 		return err
 	})
@@ -545,7 +545,7 @@ func (r *rig) flood(t testing.TB, n int, source func(i int) uint32) (each float6
 		if err != nil {
 			return err
 		}
-		context := xdpContext{dataEnd: uint32(len(frame)), ifindex: uint32(r.edge)}
+		context := xdpContext{xdpDataEnd: uint32(len(frame)), xdpIfindex: uint32(r.edge)}
 		options := ebpf.RunOptions{Data: frame, Context: &context}
 		for i := range n {
 			binary.BigEndian.PutUint32(frame[at:], source(i))

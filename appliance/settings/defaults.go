@@ -34,10 +34,10 @@ func (s Settings) WithDefaults() Settings {
 		// opens sessions as fast as it can. Under pressure the shield is fair by itself.
 		NewClientsPerAddress: s.Limits.NewClientsPerAddress,
 		NewClientsPerNetwork: s.Limits.NewClientsPerNetwork,
-		PacketsPerAddress: s.Limits.PacketsPerAddress,
-		BytesPerAddress:   s.Limits.BytesPerAddress,
-		PacketsPerNetwork: s.Limits.PacketsPerNetwork,
-		BytesPerNetwork:   s.Limits.BytesPerNetwork,
+		PacketsPerAddress:    s.Limits.PacketsPerAddress,
+		BytesPerAddress:      s.Limits.BytesPerAddress,
+		PacketsPerNetwork:    s.Limits.PacketsPerNetwork,
+		BytesPerNetwork:      s.Limits.BytesPerNetwork,
 	}
 	s.Shield = s.Shield.withDefaults()
 	s.Alerts = s.Alerts.withDefaults()
