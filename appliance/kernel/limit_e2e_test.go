@@ -197,9 +197,9 @@ func TestRatesOfNewClients(t *testing.T) {
 		r.turnedAway(t, f.from(f.client, protocol, 40005, portPlain), status.AddressRate)
 		r.turnedAway(t, f.from(same, protocol, 40005, portV2), status.AddressRate)
 		r.comesIn(t, f.from(near, protocol, 40005, portPlain))
-		r.ago(t, 900*time.Millisecond)
+		r.ago(t, 300*time.Millisecond)
 		r.turnedAway(t, f.from(f.client, protocol, 40005, portPlain), status.AddressRate)
-		r.ago(t, 100*time.Millisecond)
+		r.ago(t, 700*time.Millisecond)
 		r.comesIn(t, f.from(same, protocol, 40006, portPlain))
 		r.turnedAway(t, f.from(f.client, protocol, 40007, portPlain), status.AddressRate)
 		r.ago(t, time.Hour) // no more than the burst
