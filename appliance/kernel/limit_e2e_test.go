@@ -99,8 +99,8 @@ func (r *rig) ago(t testing.TB, by time.Duration) {
 	}
 }
 
-// press uses up so much of the budget of every service, and keeps it so for a while.
-func (r *rig) press(t testing.TB, by time.Duration) {
+// useUp uses up so much of the budget of every service, and keeps it so for a while.
+func (r *rig) useUp(t testing.TB, by time.Duration) {
 	t.Helper()
 	for key, p := range entriesOf[uint32, bpfPressure](t, r.path.objects.Pressures) {
 		p.Clients = now() + uint64(by)
@@ -234,7 +234,7 @@ func TestRatesOfNewClients(t *testing.T) {
 		opens := func(n int, addr func(i int) netip.Addr, pressure time.Duration) (dropped int) {
 			for i := range n {
 				if i%20 == 0 {
-					r.press(t, pressure)
+					r.useUp(t, pressure)
 				}
 				if r.front(t, f.from(addr(i), protocol, uint16(10_000+i), portPlain)) == xdpDrop {
 					dropped++
