@@ -75,7 +75,7 @@ func (r *rig) cookieListener(t *testing.T) error {
 func (r *rig) shielded(t testing.TB, frame []byte) (verdict int, out []byte, marked bool) {
 	t.Helper()
 	r.must(t, func() error {
-		in := xdpContext{dataEnd: uint32(len(frame)), ifindex: uint32(r.edge)}
+		in := xdpContext{xdpDataEnd: uint32(len(frame)), xdpIfindex: uint32(r.edge)}
 		var after [6]uint32 // as xdpContext
 		o := &ebpf.RunOptions{Data: frame, DataOut: make([]byte, 2048), Context: &in, ContextOut: &after}
 		result, err := r.path.objects.Shield.Run(o)
