@@ -26,7 +26,7 @@ func Compile(revision uint64, s settings.Settings) plan.Plan {
 		Services:  services(s),
 		Pools:     pools(s.Pools),
 		Limits:    limits(s.Limits),
-		Shield:    shield(s.Shield),
+		Shield:    shield(s),
 		Resolvers: resolvers(s.DNS.Servers),
 		Forbidden: forbidden(s),
 	}

@@ -1,12 +1,37 @@
 package compile
 
 import (
+	"net/netip"
+
 	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
 )
 
-func shield(s settings.Shield) plan.Shield {
-	return plan.Shield{Mode: plan.ShieldMode(s.Mode), Fragments: plan.Fragments(s.Fragments), Bogons: s.Bogons}
+func shield(s settings.Settings) plan.Shield {
+	return plan.Shield{
+		Mode: plan.ShieldMode(s.Shield.Mode), Fragments: plan.Fragments(s.Shield.Fragments), Bogons: s.Shield.Bogons,
+		Allow: sourceRules(s.Shield.Allow), Deny: sourceRules(s.Shield.Deny), Protected: protected(s.Management.Networks),
+	}
+}
+
+func sourceRules(list []settings.SourceRule) []netip.Prefix {
+	plain := make([]netip.Prefix, len(list))
+	for i, r := range list {
+		plain[i] = r.Prefix.Prefix
+	}
+	return plain
+}
+
+// protected are the networks that may manage the box. One that holds a large part of all addresses does not say who manages it,
+// and would let everybody past the shield.
+func protected(networks []settings.Prefix) []netip.Prefix {
+	list := []netip.Prefix{}
+	for _, n := range networks {
+		if n.Addr().Is4() && n.Bits() >= 8 || n.Addr().Is6() && n.Bits() >= 16 {
+			list = append(list, n.Prefix)
+		}
+	}
+	return list
 }
 
 func serviceShield(s settings.ServiceShield) plan.ServiceShield {

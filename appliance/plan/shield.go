@@ -1,10 +1,17 @@
 package plan
 
+import "net/netip"
+
 // Shield is the front filter: a program that looks at every packet for an edge address before the kernel spends anything.
 type Shield struct {
 	Mode      ShieldMode `json:"mode"`
 	Fragments Fragments  `json:"fragments"`
 	Bogons    bool       `json:"bogons"` // drop source addresses that nobody on the internet has (RFC 6890)
+	// Allow and Deny are the operator's rules about addresses. Allow wins, and the longest prefix of each. Protected wins over
+	// both, and over every list: the networks that may manage the box.
+	Allow     []netip.Prefix `json:"allow"`
+	Deny      []netip.Prefix `json:"deny"`
+	Protected []netip.Prefix `json:"protected"`
 }
 
 // ShieldMode is what the filter does with what it would drop. An empty mode means on: plans that older versions of control

@@ -55,12 +55,12 @@ func (d *differ) compareElements(at path, old, new reflect.Value) {
 		if j := slices.Index(after, key); j >= 0 {
 			d.compare(at.key(key), old.Index(i), new.Index(j))
 		} else {
-			d.add(at.key(key), words(old.Index(i)), "")
+			d.add(at.key(key), cmp.Or(words(old.Index(i)), `""`), "")
 		}
 	}
 	for j, key := range after {
 		if !slices.Contains(before, key) {
-			d.add(at.key(key), "", words(new.Index(j)))
+			d.add(at.key(key), "", cmp.Or(words(new.Index(j)), `""`))
 		}
 	}
 	d.add(at, strings.Join(shared(before, after), ", "), strings.Join(shared(after, before), ", "))

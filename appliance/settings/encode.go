@@ -33,6 +33,7 @@ func (s Settings) normal() Settings {
 	s.DNS.Servers = optional(s.DNS.Servers)
 	s.Alerts.Webhooks = optional(s.Alerts.Webhooks)
 	s.Alerts.Email.To = optional(s.Alerts.Email.To)
+	s.Shield = s.Shield.sourceNormal()
 	s.Pools = shown(slices.Clone(s.Pools))
 	for i := range s.Pools {
 		s.Pools[i].Origins = shown(s.Pools[i].Origins)

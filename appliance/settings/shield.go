@@ -13,6 +13,12 @@ type Shield struct {
 	Fragments   string `json:"fragments,omitempty"`   // parts of IP packets: limit (default, 5000 a second and core), pass, drop
 	Bogons      bool   `json:"bogons,omitempty"`      // drop private and reserved source addresses too; not where clients come from a local network
 	Sensitivity string `json:"sensitivity,omitempty"` // how little above what is usual becomes an incident: low, normal (default), high; what is dropped does not depend on it
+	// Rules about source addresses, from the one of most weight to the one of least. What the box depends on is always let in.
+	Allow     []SourceRule `json:"allow,omitempty"` // let in whatever the others say
+	Deny      []SourceRule `json:"deny,omitempty"`
+	Lists     []List       `json:"lists,omitempty"` // those with action allow first, then in their order
+	Networks  Networks     `json:"networks,omitzero"`
+	Countries Countries    `json:"countries,omitzero"`
 }
 
 // ServiceShield is what the filter asks of the packets of one service.
@@ -52,7 +58,7 @@ func (s Shield) withDefaults() Shield {
 	s.Mode = cmp.Or(s.Mode, "on")
 	s.Fragments = cmp.Or(s.Fragments, "limit")
 	s.Sensitivity = cmp.Or(s.Sensitivity, "normal")
-	return s
+	return s.sourceDefaults()
 }
 
 func (s ServiceShield) withDefaults() ServiceShield {
@@ -73,6 +79,7 @@ func (v *validator) shield(at path, s Shield) {
 	v.oneOf(at.field("mode"), s.Mode, "on", "monitor", "off")
 	v.oneOf(at.field("fragments"), s.Fragments, "limit", "pass", "drop")
 	v.oneOf(at.field("sensitivity"), s.Sensitivity, "low", "normal", "high")
+	v.sources(at, s)
 	rules := 0
 	for _, s := range v.s.Services {
 		rules += len(s.Shield.PacketRules)
