@@ -3,7 +3,9 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"breakwater/appliance/plan"
@@ -20,8 +22,12 @@ func (k *Path) SetBans(list []plan.Ban) error {
 	for _, b := range list {
 		p := plan.NormalPrefix(b.Prefix)
 		wanted[p] = true
+		if k.banned[p] {
+			continue
+		}
 		if err := k.objects.Bans.Put(addressKey(p), uint64(1)); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("enter the ban of %s: %w", p, err))
+			delete(wanted, p) // tried again with the next list
 		}
 	}
 	for p := range k.banned {
@@ -30,6 +36,8 @@ func (k *Path) SetBans(list []plan.Ban) error {
 		}
 	}
 	k.banned = wanted
+	k.rules.bans = slices.SortedFunc(maps.Keys(wanted), netip.Prefix.Compare)
+	k.followRules()
 	failed = errors.Join(failed, k.configure(func(c *bpfConfiguration) { c.Bans = limit(len(list)) }))
 	if len(list) == 0 {
 		return failed

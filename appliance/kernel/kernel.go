@@ -88,6 +88,8 @@ type Path struct {
 	shield     shield
 	cookies    bpfCookieState // as the programs have it
 	banned     map[netip.Prefix]bool
+	rules      rules
+	classes    classes
 
 	known  known
 	crowds atomic.Pointer[map[string]crowdOf] // services that bound single sources, by name
@@ -133,7 +135,7 @@ func Open(o Options) (*Path, error) {
 			return nil, errors.Join(err, k.close())
 		}
 	}
-	if err := errors.Join(k.loadBans(), k.forgetOthers(), k.forgetFlows(), k.known.load(objects.KnownSources), k.findSessions(), k.openCookies()); err != nil {
+	if err := errors.Join(k.loadBans(), k.loadRules(), k.openClasses(), k.forgetOthers(), k.forgetFlows(), k.known.load(objects.KnownSources), k.findSessions(), k.openCookies()); err != nil {
 		return nil, errors.Join(err, k.close())
 	}
 	return k, nil
@@ -205,6 +207,7 @@ func (k *Path) Apply(p *plan.Plan, swap func() error) error {
 	if err := k.flip(generation, next); err != nil {
 		return err
 	}
+	k.followRules()
 	if err := errors.Join(k.raise(p), k.adoptLinks(), k.objects.forgetOthers()); err != nil {
 		return err
 	}

@@ -307,7 +307,7 @@ func (k *Path) shieldStatus(into *status.Edge) error {
 			addReason(into, protocol, r, n)
 		}
 	}
-	return errors.Join(k.cookieStatus(into), k.addVectors(into), k.addRules(into), k.addSources(into))
+	return errors.Join(k.cookieStatus(into), k.addVectors(into), k.addRules(into), k.addSources(into), k.addAddresses(into))
 }
 
 // addRules adds what the packet rules of the plan have matched.

@@ -312,6 +312,9 @@ func (k *Path) flip(generation uint32, t tables) error {
 	k.tables = t
 	k.crowds.Store(&t.crowds)
 	k.adopt()
+	if !slices.Equal(k.rules.origins, originsOf(&t)) {
+		k.followRules()
+	}
 	return k.configure(func(c *bpfConfiguration) { c.Generation, c.Off = generation, flag(k.blocked) })
 }
 

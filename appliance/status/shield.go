@@ -10,6 +10,8 @@ type Shield struct {
 	Rules       []RuleCounter      `json:"rules"`   // the packet rules of the plan
 	Cookies     Cookies            `json:"cookies"`
 	Sources     ShieldSources      `json:"sources"`
+	Addresses   []SourceCounter    `json:"addresses"` // the rules about addresses: own ones, lists, AS numbers, countries
+	Lists       string             `json:"lists"`     // fingerprint of the table of lists in force; empty: none
 }
 
 // ShieldSources is what the filter keeps of the sources of packets. All but Known count since it was loaded.

@@ -11,6 +11,7 @@
 #include "frame.h"
 #include "guard.h"
 #include "limit.h"
+#include "lists.h"
 
 /* One packet in so many of TCP without a session of the kernel path is looked up among the sockets, until too many have
  * none: then each is. */
@@ -544,6 +545,27 @@ static __always_inline int judge_fragment(struct xdp_md *ctx, struct frame *f, s
 	return pass(ctx, f, n);
 }
 
+/* What judge_source says when it has nothing to say. */
+#define UNDECIDED -1
+
+/* judge_source judges by the address alone: what rules, lists, AS numbers and countries say of it. */
+static __always_inline int judge_source(struct xdp_md *ctx, struct frame *f, struct finding *n, int kind)
+{
+	struct list_verdict *v;
+
+	if (neighbour(f)) /* from a router that a list of bogons has */
+		return UNDECIDED;
+	v = list_verdict(list_class(f->tuple.src, f->v4));
+	if (!v || v->verdict == CLASS_UNKNOWN)
+		return UNDECIDED;
+	n->vector = kind == WHOLE ? named(f) : kind == ICMP ? VECTOR_ICMP : kind == PIECE_OF ? VECTOR_FRAGMENT : VECTOR_OTHER;
+	if (v->verdict == CLASS_PASS)
+		return pass(ctx, f, n);
+	if (v->reason == WHY_BANNED && trickles_through(TRICKLE_BANNED, n->now, TRICKLE_REFUSALS))
+		return UNDECIDED;
+	return turn_away(ctx, f, n, v->reason);
+}
+
 SEC("xdp.frags")
 int shield(struct xdp_md *ctx)
 {
@@ -554,7 +576,7 @@ int shield(struct xdp_md *ctx)
 	struct frame f = {};
 	struct wanted w = {};
 	__u32 zero = 0, generation;
-	int kind = read_frame(ctx, &f);
+	int kind = read_frame(ctx, &f), verdict;
 	void *addresses_of;
 	struct ref *r;
 	__u32 *set;
@@ -589,6 +611,9 @@ int shield(struct xdp_md *ctx)
 	}
 	if (martian(&f) || (s->bogons && !neighbour(&f) && bogon(&f)))
 		return turn_away(ctx, &f, &n, WHY_BOGON);
+	verdict = judge_source(ctx, &f, &n, kind);
+	if (verdict != UNDECIDED)
+		return verdict;
 	if (kind == STRANGE)
 		return turn_away(ctx, &f, &n, WHY_PROTOCOL);
 	if (kind == ICMP)
