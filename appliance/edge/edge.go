@@ -67,6 +67,7 @@ type Edge struct {
 	steering   *steering.Steering
 	bans       bans
 	samples    samples.Store
+	lists      listTable
 	routers    routers
 	crashes    *crash.Ledger // nil: none is kept
 	unrestored string        // why the last plan was not put in force again, as it was logged
@@ -101,6 +102,7 @@ func Run(ctx context.Context, o Options) error {
 		group.Go(func() error { return e.path.Run(engineCtx) })
 	}
 	e.restoreBans()
+	e.restoreLists()
 	undone := e.restore()
 	if e.current == nil {
 		e.stopPath()
@@ -207,6 +209,7 @@ func (e *Edge) apply(p *plan.Plan) error {
 	if err := e.applyEngines(p); err != nil {
 		return err
 	}
+	e.protectOwn(own)
 	return e.steering.Apply(p.Steering)
 }
 
@@ -252,6 +255,9 @@ func (e *Edge) check() {
 // traffic would come back in.
 func (e *Edge) checkLoops() {
 	own, err := steering.LocalAddresses()
+	if err == nil {
+		e.protectOwn(own)
+	}
 	if err == nil && slices.Equal(own, e.own) {
 		return
 	}
@@ -282,6 +288,7 @@ func (e *Edge) Status() status.Edge {
 	e.engine.Status(&s)
 	e.addPath(&s)
 	s.Bans = e.bansPrint()
+	e.addLists(&s)
 	s.Pools = e.pools.Status()
 	e.observeNetwork(&s)
 	s.Conditions = e.conditions.List()

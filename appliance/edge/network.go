@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,4 +45,24 @@ func (e *Edge) observeNetwork(into *status.Edge) {
 		return
 	}
 	e.conditions.Clear("network-unknown", "")
+}
+
+// protectOwn tells the shield what no rule may turn away: the box's own addresses and its routers.
+func (e *Edge) protectOwn(own []netip.Addr) {
+	if e.path == nil {
+		return
+	}
+	routers, err := e.routers.now() // what was seen last when there is an error, which observeNetwork tells
+	if err != nil {
+		e.options.Log.Warn("list the gateways", "err", err)
+	}
+	var list []netip.Prefix
+	for _, a := range slices.Concat(own, routers) {
+		a = a.Unmap().WithZone("")
+		list = append(list, netip.PrefixFrom(a, a.BitLen()))
+	}
+	slices.SortFunc(list, netip.Prefix.Compare)
+	if err := e.path.SetOwn(slices.Compact(list)); err != nil {
+		e.options.Log.Error("protect the box's own addresses", "err", err)
+	}
 }

@@ -53,6 +53,7 @@ func (e *Edge) routes(ctx context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /plan", e.putPlan)
 	mux.HandleFunc("PUT /bans", e.putBans)
+	mux.HandleFunc("PUT /lists", e.putLists)
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, e.Status()) })
 	mux.HandleFunc("GET /sessions", e.getSessions)
 	mux.HandleFunc("DELETE /sessions/{id}", e.killSession)

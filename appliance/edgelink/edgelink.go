@@ -31,6 +31,8 @@ const (
 	// applyWait covers opening thousands of sockets and kernel objects on a slow box.
 	applyWait = 20 * time.Second
 	askWait   = 5 * time.Second
+	// listsWait covers a table of millions on a slow box, and its way to the disk.
+	listsWait = 60 * time.Second
 	// maxAnswer bounds what edge may answer: about 400 bytes for each of 100,000 sessions.
 	maxAnswer = 64 << 20
 	maxEvent  = 64 << 10
@@ -71,7 +73,7 @@ func New(socket string) *Link {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", socket)
 		},
-		ResponseHeaderTimeout: applyWait,
+		ResponseHeaderTimeout: listsWait, // each call has a shorter one of its own
 		IdleConnTimeout:       time.Minute,
 	}}}
 }
@@ -147,6 +149,13 @@ func (l *Link) SetBans(ctx context.Context, bans []plan.Ban) error {
 	ctx, cancel := context.WithTimeout(ctx, applyWait)
 	defer cancel()
 	return l.call(ctx, http.MethodPut, "/bans", body, nil)
+}
+
+// SetLists makes an encoded table (package lists) the lists in force, all at once. A *Refusal leaves the former ones.
+func (l *Link) SetLists(ctx context.Context, encoded []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, listsWait)
+	defer cancel()
+	return l.call(ctx, http.MethodPut, "/lists", encoded, nil)
 }
 
 // Try makes one connection from the box. What it may not connect to is a *Refusal.
