@@ -344,7 +344,7 @@ func TestTheServerOfUpdatesIsNotThisBox(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.runUntil(b.state(control.UpdateNone))
-		b.want(control.UpdateNone, "", "is loopback, where no update is fetched from")
+		b.want(control.UpdateNone, "", "is loopback, where nothing is fetched from")
 	}
 }
 

@@ -102,9 +102,14 @@ func (s *steady) Read(p []byte) (int, error) {
 
 // open asks for the update. A size of less than 0 is not known.
 func (u *updates) open(ctx context.Context, from string) (io.ReadCloser, int64, error) {
-	dial := u.Dial
+	return u.c.openURL(ctx, "update", from, u.Dial)
+}
+
+// openURL asks a server for a file; what is its name in errors. Without a dial it reaches any server but this box itself and
+// what is next to it.
+func (c *Control) openURL(ctx context.Context, what, from string, dial func(context.Context, string, string) (net.Conn, error)) (io.ReadCloser, int64, error) {
 	if dial == nil {
-		dial = (&net.Dialer{Timeout: answerWait, ControlContext: u.guard}).DialContext
+		dial = (&net.Dialer{Timeout: answerWait, ControlContext: c.guardServer}).DialContext
 	}
 	client := http.Client{
 		Transport: &http.Transport{DialContext: dial, TLSHandshakeTimeout: answerWait, ResponseHeaderTimeout: answerWait, DisableKeepAlives: true, DisableCompression: true},
@@ -112,14 +117,14 @@ func (u *updates) open(ctx context.Context, from string) (io.ReadCloser, int64, 
 			if len(via) > maxRedirects {
 				return fmt.Errorf("it leads elsewhere more than %d times", maxRedirects)
 			}
-			return fetchable(r.URL)
+			return fetchable(what, r.URL)
 		},
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, from, http.NoBody)
 	if err != nil {
-		return nil, 0, fmt.Errorf("the URL of updates cannot be used: %w", err)
+		return nil, 0, fmt.Errorf("the URL of the %s cannot be used: %w", what, err)
 	}
-	if err := fetchable(request.URL); err != nil {
+	if err := fetchable(what, request.URL); err != nil {
 		return nil, 0, err
 	}
 	response, err := client.Do(request)
@@ -127,33 +132,33 @@ func (u *updates) open(ctx context.Context, from string) (io.ReadCloser, int64, 
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
 			err = wrapped.Err // without the method and the URL, which is known
 		}
-		return nil, 0, fmt.Errorf("the update cannot be fetched: %w", err)
+		return nil, 0, fmt.Errorf("the %s cannot be fetched: %w", what, err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, 0, errors.Join(fmt.Errorf("the update cannot be fetched: the server answered %s", response.Status), response.Body.Close())
+		return nil, 0, errors.Join(fmt.Errorf("the %s cannot be fetched: the server answered %s", what, response.Status), response.Body.Close())
 	}
 	return response.Body, response.ContentLength, nil
 }
 
-func fetchable(u *url.URL) error {
+func fetchable(what string, u *url.URL) error {
 	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return errors.New("updates are fetched by https or http only")
+		return fmt.Errorf("the %s is fetched by https or http only", what)
 	}
 	return nil
 }
 
-// guard is asked about every address before it is dialled, also after a redirect and whatever a name leads to: the
+// guardServer is asked about every address before it is dialled, also after a redirect and whatever a name leads to: the
 // box must not be made to ask itself or what only it can reach, such as the metadata service of a cloud.
-func (u *updates) guard(_ context.Context, _, address string, _ syscall.RawConn) error {
+func (c *Control) guardServer(_ context.Context, _, address string, _ syscall.RawConn) error {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return err
 	}
-	own, err := u.c.ownAddresses()
+	own, err := c.ownAddresses()
 	if err != nil {
 		return err
 	}
-	return refuseServer(at.Addr(), own, "where no update is fetched from")
+	return refuseServer(at.Addr(), own, "where nothing is fetched from")
 }
 
 // refuseServer says why the box must not connect to an address; nothing is what does not happen there, as a clause.

@@ -41,5 +41,5 @@ func TestUpdateFromTheCommandLine(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(whole) }))
 	defer server.Close()
 	site.Apply(t, strings.Replace(webtest.Document, `"schema": 1,`, `"schema": 1, "updates": {"url": "`+server.URL+`"},`, 1))
-	expect(t, 1, "is loopback, where no update is fetched from", "", "update", "--fetch") // the box asks, not this program
+	expect(t, 1, "is loopback, where nothing is fetched from", "", "update", "--fetch") // the box asks, not this program
 }

@@ -20,6 +20,7 @@ import (
 
 	"breakwater/appliance/edge/samples"
 	"breakwater/appliance/edge/window"
+	"breakwater/appliance/lists"
 	"breakwater/appliance/logs"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
@@ -39,6 +40,8 @@ type Edge struct {
 	observed status.Edge
 	sessions []status.Session
 	bans     []plan.Ban
+	lists    *lists.Table
+	print    string // of lists
 	trial    func(plan.Try) (status.Trial, error)
 	records  []logs.Record
 	samples  *samples.Store
@@ -63,7 +66,7 @@ func Start(t testing.TB) *Edge {
 func (e *Edge) Restart() {
 	e.t.Helper()
 	e.mu.Lock()
-	e.current, e.bans, e.samples = nil, nil, &samples.Store{}
+	e.current, e.bans, e.samples, e.lists, e.print = nil, nil, &samples.Store{}, nil, ""
 	e.mu.Unlock()
 	l, err := net.Listen("unix", e.Socket)
 	if err != nil {
@@ -75,6 +78,7 @@ func (e *Edge) Restart() {
 	mux.HandleFunc("GET /sessions", e.getSessions)
 	mux.HandleFunc("DELETE /sessions/{id}", e.deleteSession)
 	mux.HandleFunc("PUT /bans", e.putBans)
+	mux.HandleFunc("PUT /lists", e.putLists)
 	mux.HandleFunc("POST /try", e.postTry)
 	mux.HandleFunc("GET /log", e.getLog)
 	mux.HandleFunc("GET /shield/samples", e.getSamples)
@@ -184,7 +188,7 @@ func (e *Edge) getStatus(w http.ResponseWriter, _ *http.Request) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.observed
-	s.Bans = plan.BansFingerprint(e.bans)
+	s.Bans, s.Shield.Lists = plan.BansFingerprint(e.bans), e.print
 	if e.current != nil {
 		s.Revision, s.Plan = e.current.Revision, e.current.Fingerprint()
 	}
@@ -205,6 +209,28 @@ func (e *Edge) getSessions(w http.ResponseWriter, r *http.Request) {
 	}
 	e.mu.Unlock()
 	answer(w, list.List())
+}
+
+// Lists is the table of lists in force; nil: none was sent.
+func (e *Edge) Lists() *lists.Table {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.lists
+}
+
+func (e *Edge) putLists(w http.ResponseWriter, r *http.Request) {
+	t, print, err := lists.Decode(r.Body)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "The lists are not whole", err)
+		return
+	}
+	if t.Empty() {
+		print = ""
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lists, e.print = t, print
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // putBans ends the sessions of the banned. It does not ask whether a ban is over: tests have clocks of their own.
