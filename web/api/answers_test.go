@@ -31,8 +31,9 @@ func full() status.Edge {
 		Gateways:   []netip.Addr{netip.MustParseAddr("203.0.113.1")},
 		Shield: status.Shield{
 			Mode: plan.ShieldOn, Attachments: []status.ShieldAttachment{{Interface: "wan0", Mode: "native"}},
-			Vectors: []status.VectorCounter{{Service: "everything", Vector: status.VectorSYN, Packets: 5, Bytes: 300, Dropped: 2, Armed: true}},
-			Rules:   []status.RuleCounter{{Service: "everything", Rule: "short", Action: plan.RuleDrop, Packets: 3}},
+			Vectors:   []status.VectorCounter{{Service: "everything", Vector: status.VectorSYN, Packets: 5, Bytes: 300, Dropped: 2, Armed: true}},
+			Addresses: []status.SourceCounter{{Kind: status.SourceList, Name: "drop", Packets: 7}},
+			Rules:     []status.RuleCounter{{Service: "everything", Rule: "short", Action: plan.RuleDrop, Packets: 3}},
 		},
 	}
 }

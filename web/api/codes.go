@@ -48,6 +48,7 @@ var codes = map[string]int{
 	"not-applied":      http.StatusBadGateway,
 	"ban-refused":      http.StatusUnprocessableEntity,
 	"forgeable":        http.StatusConflict,
+	"list-refused":     http.StatusUnprocessableEntity,
 	"try-refused":      http.StatusUnprocessableEntity,
 
 	// Messages about incidents.

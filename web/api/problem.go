@@ -137,13 +137,16 @@ func ofTyped(err error) *Problem {
 var updateCodes = map[update.Fault]string{update.NotAnUpdate: "update-refused", update.CutShort: "update-refused", update.Damaged: "update-refused",
 	update.BadSignature: "update-signature", update.TooLarge: "too-large", update.Same: "update-older", update.Older: "update-older"}
 
-// ofEdge is the problem for what edge refused. It comes after the errors with names, which such an error can carry.
+// ofEdge is the problem for what edge refused, and for lists that were not taken. It comes after the errors with names, which such an error can carry.
 func ofEdge(err error) *Problem {
 	if _, ok := errors.AsType[*control.NotApplied](err); ok {
 		return Refuse("not-applied", err.Error())
 	}
 	if _, ok := errors.AsType[*edgelink.Refusal](err); ok {
 		return Refuse("edge-refused", err.Error())
+	}
+	if e, ok := errors.AsType[*control.ListUnusable](err); ok {
+		return ofList(e)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"breakwater/appliance/access"
+	"breakwater/appliance/lists"
 	"breakwater/appliance/update"
 	"breakwater/web/sitemap"
 )
@@ -59,6 +60,9 @@ func (a *API) Routes() []sitemap.Route {
 		{Method: get, Path: v1 + "/secrets", Needs: access.View, Handle: a.ListSecrets},
 		{Method: put, Path: v1 + "/secrets/:name", Needs: access.Change, Handle: a.PutSecret},
 		{Method: remove, Path: v1 + "/secrets/:name", Needs: access.Change, Handle: a.DeleteSecret},
+		{Method: get, Path: v1 + "/shield/lists", Needs: access.View, Handle: a.ListSources},
+		{Method: put, Path: v1 + "/shield/lists/:name", Needs: access.Change, Body: lists.MaxSize, Handle: a.PutList},
+		{Method: put, Path: v1 + "/shield/geo", Needs: access.Change, Body: lists.MaxGeo, Handle: a.PutGeo},
 
 		{Method: get, Path: v1 + "/origins/history", Needs: access.View, Handle: a.ListOriginHistory},
 		{Method: post, Path: v1 + "/origins/:pool/:origin/state", Needs: access.Operate, Handle: a.SetOriginState},

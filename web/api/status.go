@@ -30,6 +30,7 @@ func withLists(s control.Status) control.Status {
 	e.Conditions, e.Services, e.Reasons = list(e.Conditions), list(e.Services), list(e.Reasons)
 	e.Gateways = list(e.Gateways)
 	e.Shield.Mode = cmp.Or(e.Shield.Mode, plan.ShieldOff)
+	e.Shield.Addresses = list(e.Shield.Addresses)
 	e.Shield.Attachments, e.Shield.Vectors, e.Shield.Rules = list(e.Shield.Attachments), list(e.Shield.Vectors), list(e.Shield.Rules)
 	e.Pools = append([]status.Pool{}, e.Pools...)
 	for i := range e.Pools {
