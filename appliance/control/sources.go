@@ -50,7 +50,7 @@ const (
 	geoNetworks  = "networks"
 )
 
-// ErrNoSources: this process keeps no files.
+// ErrNoSources means that this process keeps no files.
 var ErrNoSources = errors.New("lists are not kept here")
 
 // ListUnusable is a list, or a file about countries or networks, that was not taken. What was there before stays.

@@ -32,7 +32,6 @@ type listBox struct {
 	t      *testing.T
 	dir    string
 	edge   *edgetest.Edge
-	store  *store.Store
 	clock  atomic.Int64 // ahead of the time of day, in ns
 	dial   func(context.Context, string, string) (net.Conn, error)
 	server *httptest.Server

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -101,9 +102,9 @@ func FuzzParse(f *testing.F) {
 
 // slow is what a table of layers says, entry by entry.
 func slow(layers [][]Entry, a netip.Addr) uint8 {
-	for i := len(layers) - 1; i >= 0; i-- {
+	for _, layer := range slices.Backward(layers) {
 		best, class := -1, uint8(None)
-		for _, e := range layers[i] {
+		for _, e := range layer {
 			if e.Prefix.Contains(a) && e.Prefix.Bits() >= best {
 				best, class = e.Prefix.Bits(), e.Class
 			}
