@@ -172,6 +172,43 @@ type bpfKnown struct {
 	Zero uint32
 }
 
+type bpfListHead struct {
+	_      structs.HostLayout
+	Depth  uint32
+	Values uint32
+	Level  [8]uint32
+}
+
+type bpfListLine struct {
+	_    structs.HostLayout
+	Word [8]uint64
+}
+
+type bpfListQuery struct {
+	_       structs.HostLayout
+	Address [16]uint8
+	V4      uint32
+	Repeat  uint32
+	Seed    uint64
+	Found   uint64
+	Took    uint64
+}
+
+type bpfListState struct {
+	_          structs.HostLayout
+	Generation uint32
+	Present    uint32
+	Rules      uint32
+	Zero       uint32
+}
+
+type bpfListVerdict struct {
+	_       structs.HostLayout
+	Verdict uint8
+	Reason  uint8
+	Zero    [2]uint8
+}
+
 type bpfMember struct {
 	_       structs.HostLayout
 	Address [16]uint8
@@ -405,6 +442,8 @@ const (
 	bpfMapAddresses          = "addresses"
 	bpfMapAdmissions         = "admissions"
 	bpfMapBans               = "bans"
+	bpfMapClassHits          = "class_hits"
+	bpfMapClasses            = "classes"
 	bpfMapConfig             = "config"
 	bpfMapCookieBlind        = "cookie_blind"
 	bpfMapCookieNetworks     = "cookie_networks"
@@ -423,6 +462,10 @@ const (
 	bpfMapKnownSources       = "known_sources"
 	bpfMapLeft               = "left"
 	bpfMapLimitTables        = "limit_tables"
+	bpfMapListMarks          = "list_marks"
+	bpfMapListRules          = "list_rules"
+	bpfMapListStates         = "list_states"
+	bpfMapListTables         = "list_tables"
 	bpfMapListeners          = "listeners"
 	bpfMapMembers            = "members"
 	bpfMapNames              = "names"
@@ -454,6 +497,7 @@ const (
 	bpfMapTurns              = "turns"
 	bpfMapUserFlows          = "user_flows"
 	bpfMapVectors            = "vectors"
+	bpfProgClassLookup       = "class_lookup"
 	bpfProgCrowd             = "crowd"
 	bpfProgEnd               = "end"
 	bpfProgPath              = "path"
@@ -469,6 +513,11 @@ const (
 	bpfVarUnusedGuard        = "unused_guard"
 	bpfVarUnusedHolder       = "unused_holder"
 	bpfVarUnusedKnown        = "unused_known"
+	bpfVarUnusedListHead     = "unused_list_head"
+	bpfVarUnusedListLine     = "unused_list_line"
+	bpfVarUnusedListQuery    = "unused_list_query"
+	bpfVarUnusedListState    = "unused_list_state"
+	bpfVarUnusedListVerdict  = "unused_list_verdict"
 	bpfVarUnusedMember       = "unused_member"
 	bpfVarUnusedPacketRule   = "unused_packet_rule"
 	bpfVarUnusedPool         = "unused_pool"
@@ -527,10 +576,11 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	Crowd  *ebpf.ProgramSpec `ebpf:"crowd"`
-	End    *ebpf.ProgramSpec `ebpf:"end"`
-	Path   *ebpf.ProgramSpec `ebpf:"path"`
-	Shield *ebpf.ProgramSpec `ebpf:"shield"`
+	ClassLookup *ebpf.ProgramSpec `ebpf:"class_lookup"`
+	Crowd       *ebpf.ProgramSpec `ebpf:"crowd"`
+	End         *ebpf.ProgramSpec `ebpf:"end"`
+	Path        *ebpf.ProgramSpec `ebpf:"path"`
+	Shield      *ebpf.ProgramSpec `ebpf:"shield"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -541,6 +591,8 @@ type bpfMapSpecs struct {
 	Addresses      *ebpf.MapSpec `ebpf:"addresses"`
 	Admissions     *ebpf.MapSpec `ebpf:"admissions"`
 	Bans           *ebpf.MapSpec `ebpf:"bans"`
+	ClassHits      *ebpf.MapSpec `ebpf:"class_hits"`
+	Classes        *ebpf.MapSpec `ebpf:"classes"`
 	Config         *ebpf.MapSpec `ebpf:"config"`
 	CookieBlind    *ebpf.MapSpec `ebpf:"cookie_blind"`
 	CookieNetworks *ebpf.MapSpec `ebpf:"cookie_networks"`
@@ -559,6 +611,10 @@ type bpfMapSpecs struct {
 	KnownSources   *ebpf.MapSpec `ebpf:"known_sources"`
 	Left           *ebpf.MapSpec `ebpf:"left"`
 	LimitTables    *ebpf.MapSpec `ebpf:"limit_tables"`
+	ListMarks      *ebpf.MapSpec `ebpf:"list_marks"`
+	ListRules      *ebpf.MapSpec `ebpf:"list_rules"`
+	ListStates     *ebpf.MapSpec `ebpf:"list_states"`
+	ListTables     *ebpf.MapSpec `ebpf:"list_tables"`
 	Listeners      *ebpf.MapSpec `ebpf:"listeners"`
 	Members        *ebpf.MapSpec `ebpf:"members"`
 	Names          *ebpf.MapSpec `ebpf:"names"`
@@ -607,6 +663,11 @@ type bpfVariableSpecs struct {
 	UnusedGuard        *ebpf.VariableSpec `ebpf:"unused_guard"`
 	UnusedHolder       *ebpf.VariableSpec `ebpf:"unused_holder"`
 	UnusedKnown        *ebpf.VariableSpec `ebpf:"unused_known"`
+	UnusedListHead     *ebpf.VariableSpec `ebpf:"unused_list_head"`
+	UnusedListLine     *ebpf.VariableSpec `ebpf:"unused_list_line"`
+	UnusedListQuery    *ebpf.VariableSpec `ebpf:"unused_list_query"`
+	UnusedListState    *ebpf.VariableSpec `ebpf:"unused_list_state"`
+	UnusedListVerdict  *ebpf.VariableSpec `ebpf:"unused_list_verdict"`
 	UnusedMember       *ebpf.VariableSpec `ebpf:"unused_member"`
 	UnusedPacketRule   *ebpf.VariableSpec `ebpf:"unused_packet_rule"`
 	UnusedPool         *ebpf.VariableSpec `ebpf:"unused_pool"`
@@ -647,6 +708,8 @@ type bpfMaps struct {
 	Addresses      *ebpf.Map `ebpf:"addresses"`
 	Admissions     *ebpf.Map `ebpf:"admissions"`
 	Bans           *ebpf.Map `ebpf:"bans"`
+	ClassHits      *ebpf.Map `ebpf:"class_hits"`
+	Classes        *ebpf.Map `ebpf:"classes"`
 	Config         *ebpf.Map `ebpf:"config"`
 	CookieBlind    *ebpf.Map `ebpf:"cookie_blind"`
 	CookieNetworks *ebpf.Map `ebpf:"cookie_networks"`
@@ -665,6 +728,10 @@ type bpfMaps struct {
 	KnownSources   *ebpf.Map `ebpf:"known_sources"`
 	Left           *ebpf.Map `ebpf:"left"`
 	LimitTables    *ebpf.Map `ebpf:"limit_tables"`
+	ListMarks      *ebpf.Map `ebpf:"list_marks"`
+	ListRules      *ebpf.Map `ebpf:"list_rules"`
+	ListStates     *ebpf.Map `ebpf:"list_states"`
+	ListTables     *ebpf.Map `ebpf:"list_tables"`
 	Listeners      *ebpf.Map `ebpf:"listeners"`
 	Members        *ebpf.Map `ebpf:"members"`
 	Names          *ebpf.Map `ebpf:"names"`
@@ -704,6 +771,8 @@ func (m *bpfMaps) Close() error {
 		m.Addresses,
 		m.Admissions,
 		m.Bans,
+		m.ClassHits,
+		m.Classes,
 		m.Config,
 		m.CookieBlind,
 		m.CookieNetworks,
@@ -722,6 +791,10 @@ func (m *bpfMaps) Close() error {
 		m.KnownSources,
 		m.Left,
 		m.LimitTables,
+		m.ListMarks,
+		m.ListRules,
+		m.ListStates,
+		m.ListTables,
 		m.Listeners,
 		m.Members,
 		m.Names,
@@ -771,6 +844,11 @@ type bpfVariables struct {
 	UnusedGuard        *ebpf.Variable `ebpf:"unused_guard"`
 	UnusedHolder       *ebpf.Variable `ebpf:"unused_holder"`
 	UnusedKnown        *ebpf.Variable `ebpf:"unused_known"`
+	UnusedListHead     *ebpf.Variable `ebpf:"unused_list_head"`
+	UnusedListLine     *ebpf.Variable `ebpf:"unused_list_line"`
+	UnusedListQuery    *ebpf.Variable `ebpf:"unused_list_query"`
+	UnusedListState    *ebpf.Variable `ebpf:"unused_list_state"`
+	UnusedListVerdict  *ebpf.Variable `ebpf:"unused_list_verdict"`
 	UnusedMember       *ebpf.Variable `ebpf:"unused_member"`
 	UnusedPacketRule   *ebpf.Variable `ebpf:"unused_packet_rule"`
 	UnusedPool         *ebpf.Variable `ebpf:"unused_pool"`
@@ -791,14 +869,16 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	Crowd  *ebpf.Program `ebpf:"crowd"`
-	End    *ebpf.Program `ebpf:"end"`
-	Path   *ebpf.Program `ebpf:"path"`
-	Shield *ebpf.Program `ebpf:"shield"`
+	ClassLookup *ebpf.Program `ebpf:"class_lookup"`
+	Crowd       *ebpf.Program `ebpf:"crowd"`
+	End         *ebpf.Program `ebpf:"end"`
+	Path        *ebpf.Program `ebpf:"path"`
+	Shield      *ebpf.Program `ebpf:"shield"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.ClassLookup,
 		p.Crowd,
 		p.End,
 		p.Path,
