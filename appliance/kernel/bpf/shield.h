@@ -556,11 +556,9 @@ static __always_inline int judge_source(struct xdp_md *ctx, struct frame *f, str
 	if (neighbour(f)) /* from a router that a list of bogons has */
 		return UNDECIDED;
 	v = list_verdict(list_class(f->tuple.src, f->v4));
-	if (!v || v->verdict == CLASS_UNKNOWN)
-		return UNDECIDED;
+	if (!v || v->verdict == CLASS_UNKNOWN || v->verdict == CLASS_PASS)
+		return UNDECIDED; /* a source can be forged: who is allowed is judged as everybody is */
 	n->vector = kind == WHOLE ? named(f) : kind == ICMP ? VECTOR_ICMP : kind == PIECE_OF ? VECTOR_FRAGMENT : VECTOR_OTHER;
-	if (v->verdict == CLASS_PASS)
-		return pass(ctx, f, n);
 	if (v->reason == WHY_BANNED && trickles_through(TRICKLE_BANNED, n->now, TRICKLE_REFUSALS))
 		return UNDECIDED;
 	return turn_away(ctx, f, n, v->reason);
