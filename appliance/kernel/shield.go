@@ -300,11 +300,17 @@ func (k *Path) shieldStatus(into *status.Edge) error {
 	}
 	for p, protocol := range shieldProtocols {
 		for r := range status.ReasonCount {
-			n, err := sum(k.objects.ShieldDrops, uint32(p*whyCount+int(r))) //nolint:gosec // far fewer
+			at := uint32(p*whyCount + int(r)) //nolint:gosec // far fewer
+			dropped, err := sum(k.objects.ShieldDrops, at)
 			if err != nil {
 				return err
 			}
-			addReason(into, protocol, r, n)
+			would, err := sum(k.objects.ShieldDrops, at+uint32(len(shieldProtocols)*whyCount))
+			if err != nil {
+				return err
+			}
+			addReason(into, protocol, r, dropped)
+			addCounter(&into.Shield.Would, protocol, r, would)
 		}
 	}
 	return errors.Join(k.cookieStatus(into), k.addVectors(into), k.addRules(into), k.addSources(into), k.addAddresses(into))

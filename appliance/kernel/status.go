@@ -43,16 +43,20 @@ func (k *Path) Status(into *status.Edge) error {
 }
 
 func addReason(into *status.Edge, protocol plan.Protocol, reason status.Reason, n uint64) {
+	addCounter(&into.Reasons, protocol, reason, n)
+}
+
+func addCounter(into *[]status.ReasonCounter, protocol plan.Protocol, reason status.Reason, n uint64) {
 	if n == 0 {
 		return
 	}
-	for i := range into.Reasons {
-		if r := &into.Reasons[i]; r.Reason == reason && r.Protocol == protocol {
+	for i := range *into {
+		if r := &(*into)[i]; r.Reason == reason && r.Protocol == protocol {
 			r.Count += n
 			return
 		}
 	}
-	into.Reasons = append(into.Reasons, status.ReasonCounter{Reason: reason, Code: reason.Code(), Protocol: protocol, Count: n})
+	*into = append(*into, status.ReasonCounter{Reason: reason, Code: reason.Code(), Protocol: protocol, Count: n})
 }
 
 func sizeOf[T any](v T) uint32 { return uint32(unsafe.Sizeof(v)) } //nolint:gosec // of a small struct

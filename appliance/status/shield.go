@@ -8,6 +8,7 @@ type Shield struct {
 	Attachments []ShieldAttachment `json:"attachments"`
 	Vectors     []VectorCounter    `json:"vectors"` // those that are not zero
 	Rules       []RuleCounter      `json:"rules"`   // the packet rules of the plan
+	Would       []ReasonCounter    `json:"would"`   // packets that mode monitor let pass, by why it would have dropped them
 	Cookies     Cookies            `json:"cookies"`
 	Sources     ShieldSources      `json:"sources"`
 	Addresses   []SourceCounter    `json:"addresses"` // the rules about addresses: own ones, lists, AS numbers, countries

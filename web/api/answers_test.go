@@ -34,6 +34,7 @@ func full() status.Edge {
 			Vectors:   []status.VectorCounter{{Service: "everything", Vector: status.VectorSYN, Packets: 5, Bytes: 300, Dropped: 2, Armed: true}},
 			Addresses: []status.SourceCounter{{Kind: status.SourceList, Name: "drop", Packets: 7}},
 			Rules:     []status.RuleCounter{{Service: "everything", Rule: "short", Action: plan.RuleDrop, Packets: 3}},
+			Would:     []status.ReasonCounter{{Reason: status.Bogon, Code: status.Bogon.Code(), Protocol: "icmp", Count: 2}},
 		},
 	}
 }

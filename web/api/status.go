@@ -32,6 +32,7 @@ func withLists(s control.Status) control.Status {
 	e.Shield.Mode = cmp.Or(e.Shield.Mode, plan.ShieldOff)
 	e.Shield.Addresses = list(e.Shield.Addresses)
 	e.Shield.Attachments, e.Shield.Vectors, e.Shield.Rules = list(e.Shield.Attachments), list(e.Shield.Vectors), list(e.Shield.Rules)
+	e.Shield.Would = list(e.Shield.Would)
 	e.Pools = append([]status.Pool{}, e.Pools...)
 	for i := range e.Pools {
 		e.Pools[i].Origins = list(e.Pools[i].Origins)
