@@ -29,7 +29,7 @@ const (
 
 // shown is what the addresses of pages lead to in a box that was furnished.
 var shown = strings.NewReplacer(
-	"/services/:name", "/services/everything", ":to", "down",
+	"/services/:name", "/services/everything", ":to", "down", ":mode", "monitor",
 	"/origins/:pool/remove", "/origins/spare/remove", "/origins/:pool", "/origins/games", "/changes/:number", "/changes/1",
 	"/system/accounts/:name", "/system/accounts/victor", machinePages+":name", machinePages+"office",
 )

@@ -76,7 +76,22 @@ func countersOf(edge *status.Edge, now time.Time) counters {
 		s := &edge.Services[i]
 		c.values["in "+s.Name], c.values["out "+s.Name] = s.BytesToOrigin, s.BytesToClient
 	}
+	c.addShield(&edge.Shield)
 	return c
+}
+
+// addShield adds what the front filter counts. Names are those that vectorsOf, rulesOf and wouldOf ask for.
+func (c counters) addShield(s *status.Shield) {
+	for _, v := range s.Vectors {
+		name := vectorName(v)
+		c.values["packets "+name], c.values["dropped "+name], c.values["would "+name] = v.Packets, v.Dropped, v.Would
+	}
+	for _, r := range s.Rules {
+		c.values["rule "+r.Service+" "+r.Rule] = r.Packets
+	}
+	for _, r := range s.Would {
+		c.values["would-reason "+r.Reason.String()] += r.Count
+	}
 }
 
 // since leaves out counters that began anew, as those of an interface that was taken out and put back. A counter that

@@ -97,6 +97,9 @@ func (p *Pages) Routes() []sitemap.Route {
 		{Method: get, Path: "/shield", Needs: access.View, Handle: p.Shield},
 		{Method: post, Path: "/shield/bans", Needs: access.Operate, Handle: p.AddBan},
 		{Method: post, Path: "/shield/bans/remove", Needs: access.Operate, Handle: p.RemoveBan},
+		{Method: get, Path: "/shield/settings", Needs: access.Change, Handle: p.FilterForm},
+		{Method: post, Path: "/shield/settings", Needs: access.Change, Handle: p.FilterSave},
+		{Method: get, Path: "/shield/mode/:mode", Needs: access.Change, Handle: p.FilterMode},
 		{Method: get, Path: "/shield/limits", Needs: access.Change, Handle: p.LimitsPage},
 		{Method: post, Path: "/shield/limits", Needs: access.Change, Handle: p.Limits},
 

@@ -26,13 +26,18 @@ type serviceView struct {
 	Others []settings.Problem // problems that are not of this form
 	Edge   string             // the edge addresses, which are taken when none are given
 	More   bool               // something behind "more" is set or wrong
+	Shield bool               // something of the shield is
+	Rules  []ruleView
 	// Presets are what a new service can begin as, and Notes what is to know of the one that it did.
 	Presets []settings.Preset
 	Notes   []string
 }
 
 // serviceInputs are the inputs of the form, for the problems that none of them shows.
-var serviceInputs = append([]string{"name", "protocols", "ports", "addresses", "pool", "origin", "tcpHeader", "udpHeader", "upstreams"}, serviceMore...)
+var serviceInputs = append([]string{"name", "protocols", "ports", "addresses", "pool", "origin", "tcpHeader", "udpHeader", "upstreams"}, slices.Concat(serviceMore, serviceShield)...)
+
+// serviceShield are those of the shield besides the packet rules, out of sight as well.
+var serviceShield = []string{"shield.reflectors"}
 
 // serviceMore are those that are out of sight at first.
 var serviceMore = []string{"headerTlvs", "transparent", "path",
@@ -80,6 +85,10 @@ func startOf(now settings.Settings, preset string) settings.Service {
 
 // showService fills in what the form needs besides its values.
 func (p *Pages) showService(c echo.Context, status int, now settings.Settings, view serviceView) error {
+	seen, err := p.status(c.Request().Context())
+	if err != nil {
+		return err
+	}
 	if preset := presetOf(view.Form.Value("preset")); preset.ID == view.Form.Value("preset") {
 		view.Notes = preset.Notes
 	}
@@ -91,13 +100,18 @@ func (p *Pages) showService(c echo.Context, status int, now settings.Settings, v
 		view.Pool.Options = append(view.Pool.Options, option{pool.Name, pool.Name})
 	}
 	view.Pool.Options = append(view.Pool.Options, option{newPool, p.text.say("services.pool.new")})
-	view.Others = p.placed(view.Form.Others(serviceInputs...), now)
+	view.Rules = rulesOfForm(view.Form, view.Name, seen.Edge)
+	view.Others = p.placed(view.Form.Others(slices.Concat(serviceInputs, ruleNames(view.Form.Values))...), now)
 	view.Edge = prefixText(now.Edge.Addresses)
 	view.More = slices.ContainsFunc(serviceMore, func(name string) bool {
 		v := view.Form.Value(name)
 		return view.Form.Problem(name) != "" || v != "" && !(name == "path" && v == "auto")
 	})
-	return p.render(c, status, "service", view)
+	view.Shield = len(view.Rules) > 0 || view.Form.Problem(rulesField) != "" || view.Form.Value("do") != "" || slices.ContainsFunc(serviceShield, func(name string) bool {
+		v := view.Form.Value(name)
+		return view.Form.Problem(name) != "" || v != "" && v != "drop"
+	})
+	return p.renderSeen(c, status, "service", seen, view)
 }
 
 // ServiceSave takes the form: the review, or the form again with what is wrong.
@@ -106,6 +120,10 @@ func (p *Pages) ServiceSave(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if editRules(values) {
+		return p.showService(c, http.StatusOK, now, serviceView{Form: form{Values: values}, Base: base, Name: c.Param("name")})
+	}
+	dropEmptyRules(values)
 	draft := now
 	draft.Services, draft.Pools = slices.Clone(now.Services), slices.Clone(now.Pools)
 	at := serviceAt(now, c.Param("name"))
@@ -157,6 +175,8 @@ func (t *typed) service(was settings.Service) settings.Service {
 	for name, n := range serviceBoundsOf(&s.Limits) {
 		*n = t.number("limits." + name)
 	}
+	s.Shield.Reflectors = t.chosen("shield.reflectors", was.Shield.Reflectors, "drop")
+	s.Shield.PacketRules = t.rules(was.Shield.PacketRules)
 	return s
 }
 
@@ -170,10 +190,12 @@ func serviceValues(s settings.Service) url.Values {
 		"timeouts.connect": {durationField(s.Timeouts.Connect)}, "timeouts.firstByte": {durationField(s.Timeouts.FirstByte)}, "timeouts.header": {durationField(s.Timeouts.Header)},
 		"timeouts.idle": {durationField(s.Timeouts.Idle)}, "timeouts.halfClose": {durationField(s.Timeouts.HalfClose)},
 		"timeouts.writeStall": {durationField(s.Timeouts.WriteStall)}, "timeouts.flowIdle": {durationField(s.Timeouts.FlowIdle)},
+		"shield.reflectors": {cmp.Or(s.Shield.Reflectors, "drop")},
 	}
 	for name, n := range serviceBoundsOf(&s.Limits) {
 		values.Set("limits."+name, numberField(*n))
 	}
+	ruleValues(values, s.Shield.PacketRules)
 	return values
 }
 
@@ -218,6 +240,12 @@ func originOf(text string) settings.Origin {
 // ofService brings the problems of one service and of the pool that is made with it to the fields of the form.
 func ofService(problems []settings.Problem, service, pool int) []settings.Problem {
 	own := elementAt("pools", pool)
+	problems = slices.Clone(problems)
+	for i, p := range problems { // what is wrong with a rule as a whole stands where one says what it does
+		if strings.HasPrefix(p.Field, elementAt("services", service)+"."+rulesField+"[") && strings.HasSuffix(p.Field, "]") {
+			problems[i].Field += ".action"
+		}
+	}
 	var of []settings.Problem
 	for _, p := range relative(problems, elementAt("services", service)) {
 		if strings.HasPrefix(p.Field, own+".origins") {

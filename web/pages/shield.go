@@ -1,10 +1,8 @@
 package pages
 
 import (
-	"errors"
-	"fmt"
+	"cmp"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -12,22 +10,21 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"breakwater/appliance/control"
-	"breakwater/appliance/edgelink"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/status"
-	"breakwater/web/caller"
 )
 
-// bansAtOnce is how many bans the page lists; more are found by searching.
-const bansAtOnce = 200
-
-// banTimes are how long a ban can last, as the form and the table of connections offer it. The zero is for ever.
-var banTimes = map[string]time.Duration{"1h": time.Hour, "24h": 24 * time.Hour, "168h": 7 * 24 * time.Hour, "ever": 0}
-
-// shieldView is what is turned away, why, and who.
+// shieldView is whether an attack goes on, what is turned away, why, and who.
 type shieldView struct {
+	Attack   verdict
+	Filter   filter
 	Now      traffic
+	Vectors  []vectorRow
+	Fewer    int // vectors that are not listed
+	Defences []defence
+	Rules    []ruleRow
+	Would    []reason // what mode monitor let pass
 	Drops    []reason
 	Ends     []reason
 	Limits   []limit
@@ -37,6 +34,57 @@ type shieldView struct {
 	Found    int    // how many of them match Search
 	Search   string // in prefix, reason and author
 	Form     form   // of a new ban
+}
+
+// filter is the front filter: as it is set, and as it is in force.
+type filter struct {
+	Set     string // on, monitor, off
+	InForce plan.ShieldMode
+	Known   bool // edge tells about it
+	Ports   []status.ShieldAttachment
+}
+
+// Mode is what is in force, as far as that is known.
+func (f filter) Mode() string {
+	if f.Known {
+		return string(f.InForce)
+	}
+	return f.Set
+}
+
+// Modes are what can be chosen, as the page lists them.
+func (f filter) Modes() []string { return []string{"on", "monitor", "off"} }
+
+// Level is the look of the mode.
+func (f filter) Level() string {
+	if f.Mode() == string(plan.ShieldOn) {
+		return "good"
+	}
+	return "warn"
+}
+
+// Watching tells that nothing is dropped.
+func (f filter) Watching() bool { return f.Mode() == string(plan.ShieldMonitor) }
+
+// Behind tells whether edge does something else than what is set.
+func (f filter) Behind() bool { return f.Known && string(f.InForce) != f.Set }
+
+// Missing tells whether there is an edge interface without the filter that should have it.
+func (f filter) Missing() bool {
+	for _, port := range f.Ports {
+		if port.Mode == "none" && f.Mode() != string(plan.ShieldOff) {
+			return true
+		}
+	}
+	return false
+}
+
+func filterOf(s settings.Settings, edge *status.Edge) filter {
+	f := filter{Set: s.Shield.Mode}
+	if edge != nil {
+		f.InForce, f.Ports, f.Known = cmp.Or(edge.Shield.Mode, plan.ShieldOff), edge.Shield.Attachments, true
+	}
+	return f
 }
 
 // limit is one bound of the box.
@@ -55,7 +103,7 @@ type serviceLimits struct {
 	settings.ServiceLimits
 }
 
-// Shield answers what is dropped and why.
+// Shield answers what is dropped and why, and whether an attack goes on.
 func (p *Pages) Shield(c echo.Context) error {
 	f := form{Values: url.Values{"for": {"24h"}}}
 	if client := c.QueryParam("client"); client != "" {
@@ -73,38 +121,25 @@ func (p *Pages) shield(c echo.Context, code int, f form) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	now, full := time.Now(), current.WithDefaults()
 	r := p.watch.look(seen.Edge, now)
 	v := shieldView{
-		Now: trafficNow(p.Control.Samples(now.Add(-freshFor)), now), Drops: reasonsOf(seen.Edge, true, r), Ends: reasonsOf(seen.Edge, false, r),
-		Limits: limitsOf(current, seen.Edge), Search: strings.TrimSpace(c.QueryParam("search")), Form: f,
+		Filter: filterOf(full, seen.Edge), Now: trafficNow(p.Control.Samples(now.Add(-freshFor)), now),
+		Would: wouldOf(seen.Edge, r), Drops: reasonsOf(seen.Edge, true, r), Ends: reasonsOf(seen.Edge, false, r),
+		Rules: rulesOf(seen.Edge, r), Limits: limitsOf(current, seen.Edge), Search: strings.TrimSpace(c.QueryParam("search")), Form: f,
 	}
-	for _, s := range current.WithDefaults().Services {
+	v.Vectors = vectorsOf(seen.Edge, r)
+	v.Attack = p.attack(v.Filter, v.Vectors)
+	for _, s := range full.Services {
 		v.Services = append(v.Services, serviceLimits{s.Name, s.Limits})
 	}
 	if err := v.list(p.Control); err != nil {
 		return err
 	}
+	v.Defences = p.defences(full, v)
+	v.Fewer = max(0, len(v.Vectors)-vectorsAtOnce)
+	v.Vectors = v.Vectors[:min(vectorsAtOnce, len(v.Vectors))]
 	return p.renderSeen(c, code, "shield", seen, v)
-}
-
-// list takes the bans that match the search, at most bansAtOnce.
-func (v *shieldView) list(c *control.Control) error {
-	all, err := c.Bans()
-	if err != nil {
-		return err
-	}
-	v.Banned = len(all)
-	wanted := strings.ToLower(v.Search)
-	for _, b := range all {
-		if !strings.Contains(strings.ToLower(b.Prefix.String()+" "+b.Author+" "+b.Reason), wanted) {
-			continue
-		}
-		if v.Found++; len(v.Bans) < bansAtOnce {
-			v.Bans = append(v.Bans, b)
-		}
-	}
-	return nil
 }
 
 func limitsOf(s settings.Settings, edge *status.Edge) []limit {
@@ -125,71 +160,4 @@ func limitsOf(s settings.Settings, edge *status.Edge) []limit {
 		{"bytesPerNetwork", all.BytesPerNetwork, s.Limits.BytesPerNetwork == 0, inForce.Sources.BytesPerNetwork},
 		{"newClientsPerNetwork", all.NewClientsPerNetwork, s.Limits.NewClientsPerNetwork == 0, inForce.Sources.NewClientsPerNetwork},
 	}
-}
-
-// AddBan turns an address or network away.
-func (p *Pages) AddBan(c echo.Context) error {
-	typed, err := c.FormParams()
-	if err != nil {
-		return err
-	}
-	return p.ban(c, typed, "/shield")
-}
-
-// ban carries out a form with client, for and reason, wherever it stands. What is refused is shown with its sentence.
-func (p *Pages) ban(c echo.Context, typed url.Values, back string) error {
-	f := form{Values: typed}
-	prefix, err := bannable(typed.Get("client"))
-	if err != nil {
-		f = f.problem("client", sentence(err))
-	}
-	lasts, known := banTimes[typed.Get("for")]
-	if !known {
-		f = f.problem("for", p.text.say("shield.for.unknown"))
-	}
-	if len(f.Problems) > 0 {
-		return p.shield(c, http.StatusUnprocessableEntity, f)
-	}
-	var until time.Time
-	if lasts > 0 {
-		until = time.Now().Add(lasts)
-	}
-	who := caller.Of(c.Request().Context())
-	err = p.Control.Ban(c.Request().Context(), prefix, until, bounded(typed.Get("reason")), who.Name, own(who.Peer.Addr)...)
-	if refused, ok := errors.AsType[*control.BanRefused](err); ok {
-		return p.shield(c, http.StatusUnprocessableEntity, f.problem("client", refused.Why))
-	}
-	if err != nil && !errors.Is(err, edgelink.ErrUnreachable) {
-		return err
-	}
-	p.record(c, "ban", prefix.String(), fmt.Sprintf("for %s %s", typed.Get("for"), bounded(typed.Get("reason"))))
-	if err != nil {
-		return p.back(c, back, "banned-later")
-	}
-	return p.back(c, back, "banned")
-}
-
-// own is the address that must not be banned: that of the reader.
-func own(a netip.Addr) []netip.Addr {
-	if !a.IsValid() {
-		return nil // over the unix socket
-	}
-	return []netip.Addr{a}
-}
-
-// RemoveBan lets an address or network in again.
-func (p *Pages) RemoveBan(c echo.Context) error {
-	prefix, err := netip.ParsePrefix(c.FormValue("prefix"))
-	if err != nil {
-		return badForm("The page that sent this is not from here. Open it again.")
-	}
-	err = p.Control.Unban(c.Request().Context(), prefix)
-	switch {
-	case errors.Is(err, control.ErrNotFound): // over already, or removed by somebody else: as it was wanted
-	case err != nil && !errors.Is(err, edgelink.ErrUnreachable):
-		return err
-	default:
-		p.record(c, "unban", prefix.String(), "")
-	}
-	return p.back(c, "/shield", "unbanned")
 }
