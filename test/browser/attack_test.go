@@ -16,6 +16,9 @@ import (
 	"breakwater/web/webtest"
 )
 
+// incidentPage is that of the first incident.
+const incidentPage = "/incidents/1"
+
 // attackSet is a box with packet rules, that somebody attacks.
 const attackSet = `{ "schema": 1,
   "edge": { "interfaces": ["wan0", "wan1"], "addresses": ["203.0.113.10/32", "2001:db8::10/128"] },
@@ -66,6 +69,19 @@ func pressure(mode plan.ShieldMode, seconds float64) status.Edge {
 	return edge
 }
 
+// stray is a packet of the attack, with one of some sources.
+func stray(n int, at time.Time) status.Sample {
+	packet := make([]byte, 14+20+20)
+	packet[12], packet[13] = 0x08, 0x00                              // Ethernet: IPv4
+	packet[14], packet[17], packet[22], packet[23] = 0x45, 40, 64, 6 // 40 bytes, TCP
+	copy(packet[26:], []byte{198, 51, byte(100 + n%2), byte(n % 7)})
+	copy(packet[30:], []byte{203, 0, 113, 10})
+	packet[34], packet[35], packet[36], packet[37] = byte(n), 80, 99, 221 // to port 25565
+	packet[46], packet[47] = 0x50, 0x10                                   // an ACK
+	return status.Sample{Time: at, Interface: "wan0", Service: "minecraft", Vector: status.VectorACK, Verdict: status.SampleDrop,
+		Reason: status.NoSession, Length: len(packet), Bytes: packet}
+}
+
 // underAttack runs a site whose edge tells of an attack that goes on until the test ends. The function that it returns
 // changes the mode that edge says it is in.
 func underAttack(t testing.TB) (*box, func(plan.ShieldMode)) {
@@ -82,6 +98,9 @@ func underAttack(t testing.TB) (*box, func(plan.ShieldMode)) {
 		for open := true; open; site.Edge.Observe(pressure(mode, time.Since(began).Seconds())) {
 			select {
 			case <-tick.C:
+				for n := range 40 {
+					site.Edge.Sample(stray(n, time.Now()))
+				}
 			case next, ok := <-modes:
 				if open = ok; ok {
 					mode = next
@@ -100,9 +119,9 @@ func TestAnAttack(t *testing.T) {
 	b, change := underAttack(t)
 	p := b.signIn(t, "anna", "admin")
 	p.visit("/shield")
-	p.see("Under pressure", "armed for minecraft, source-games", "> 99 %") // the rates come with the next look
+	p.see("Under attack: ACK flood on minecraft, source-games", "Armed now for minecraft", "> 99 %") // with the next looks
 	p.inspect("attack-shield")
-	for _, path := range []string{"/shield/settings", "/services/source-games/edit", "/shield/mode/off", "/"} {
+	for _, path := range []string{"/shield/settings", "/services/source-games/edit", "/shield/mode/off", "/", "/incidents", "/incidents/alerts"} {
 		t.Run(path, func(t *testing.T) {
 			defer func(outer testing.TB) { p.t = outer }(p.t)
 			p.t = t
@@ -113,6 +132,16 @@ func TestAnAttack(t *testing.T) {
 			p.inspect("attack-" + pageName(path))
 		})
 	}
+	t.Run("the incident", func(t *testing.T) {
+		defer func(outer testing.TB) { p.t = outer }(p.t)
+		p.t = t
+		p.visit(incidentPage)
+		p.seeWithin(30*time.Second, "ACK flood on minecraft, source-games", "goes on", "can be forged", "198.51.100.0/24")
+		p.inspect("attack-incident")
+		p.click("Ban 198.51.100.0/24")
+		p.press("Ban 198.51.100.0/24 for 24 hours")
+		p.see("Banned.", "ACK flood")
+	})
 	change(plan.ShieldMonitor)
 	p.visit("/shield")
 	p.see("watching only", "What would have been dropped")

@@ -30,7 +30,7 @@ const (
 // shown is what the addresses of pages lead to in a box that was furnished.
 var shown = strings.NewReplacer(
 	"/services/:name", "/services/everything", ":to", "down", ":mode", "monitor",
-	"/origins/:pool/remove", "/origins/spare/remove", "/origins/:pool", "/origins/games", "/changes/:number", "/changes/1",
+	"/origins/:pool/remove", "/origins/spare/remove", "/origins/:pool", "/origins/games", "/changes/:number", "/changes/1", "/incidents/:number", incidentPage,
 	"/system/accounts/:name", "/system/accounts/victor", machinePages+":name", machinePages+"office",
 )
 
@@ -71,9 +71,10 @@ func (p *browser) kind(path string) string {
 	return ask[string](p, `fetch("`+path+`", {redirect: 'manual'}).then(r => r.type === 'opaqueredirect' ? 'a redirect' : r.headers.get('content-type') || 'nothing')`)
 }
 
-// paths are the addresses of all pages that every box has; those of the appliance are looked at by TestTheMachine.
+// paths are the addresses of all pages that every box has; those of the appliance are looked at by TestTheMachine, and that
+// of an incident by TestAnAttack.
 func paths(t testing.TB) []string {
-	return slices.DeleteFunc(allPaths(t), func(path string) bool { return strings.HasPrefix(path, machinePages) })
+	return slices.DeleteFunc(allPaths(t), func(path string) bool { return strings.HasPrefix(path, machinePages) || path == incidentPage })
 }
 
 // allPaths are those of the appliance as well.

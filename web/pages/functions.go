@@ -17,6 +17,7 @@ func (p *Pages) functions() template.FuncMap {
 		"bytes":    bytesText,
 		"rate":     func(v float64) string { return bytesText(v) + "/s" },
 		"each":     func(v float64) string { return eachText(v) + "/s" },
+		"bits":     bitsText,
 		"number":   numberText,
 		"duration": durationText,
 		"ago":      func(t time.Time) string { return durationText(time.Since(t)) },
@@ -41,6 +42,17 @@ func bytesText(v any) string {
 		value /= 1000
 	}
 	return ""
+}
+
+// bitsText writes a rate of bits: 1.5 Gbit/s.
+func bitsText(value float64) string {
+	for _, unit := range []string{"bit/s", "kbit/s", "Mbit/s"} {
+		if value < 1000 {
+			return short(value) + " " + unit
+		}
+		value /= 1000
+	}
+	return short(value) + " Gbit/s"
 }
 
 // short keeps three digits: 1.23, 12.3, 123.

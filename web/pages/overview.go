@@ -27,7 +27,8 @@ type overviewView struct {
 	Origins    []originGlance
 	More       struct{ Services, Origins int } // how many are not listed
 	Interfaces []interfaceGlance
-	Empty      bool // there are no services yet
+	Empty      bool               // there are no services yet
+	Open       []control.Incident // attacks that go on
 }
 
 // verdict is the one line that answers whether the box is up.
@@ -80,8 +81,9 @@ func (p *Pages) overview(seen control.Status, s settings.Settings, now time.Time
 	conditions := toShow(seen.Conditions)
 	v := overviewView{
 		Verdict: p.verdict(seen, conditions, len(s.Services)), Conditions: conditions, Now: trafficNow(samples, now), History: trafficHistoryOf(samples),
-		Drops: reasonsOf(seen.Edge, true, r), Services: servicesAtAGlance(seen.Edge, s, r), Empty: len(s.Services) == 0,
+		Drops: reasonsOf(seen.Edge, true, r), Services: servicesAtAGlance(seen.Edge, s, r), Empty: len(s.Services) == 0, Open: p.openIncidents(),
 	}
+	v.Conditions = slices.DeleteFunc(v.Conditions, func(c health.Condition) bool { return c.Code == "under-attack" }) // Open tells more
 	if seen.Edge != nil {
 		v.Origins = originsAtAGlance(seen.Edge.Pools)
 		v.Interfaces = interfacesAtAGlance(seen.Edge.Interfaces, r)

@@ -52,7 +52,7 @@ type menuItem struct {
 // Menu is the pages, each answering one question.
 func (f frame) Menu() []menuItem {
 	items := []menuItem{{Path: "/", Icon: "overview"}, {Path: "/services", Icon: "services"}, {Path: "/origins", Icon: "origins"},
-		{Path: "/shield", Icon: "shield"}, {Path: "/connections", Icon: "connections"}, {Path: "/changes", Icon: "changes"}, {Path: "/system", Icon: "system"}}
+		{Path: "/shield", Icon: "shield"}, {Path: "/incidents", Icon: "incidents"}, {Path: "/connections", Icon: "connections"}, {Path: "/changes", Icon: "changes"}, {Path: "/system", Icon: "system"}}
 	for i := range items {
 		path := items[i].Path
 		items[i].Here = f.Here == path || path != "/" && strings.HasPrefix(f.Here, path+"/")

@@ -103,6 +103,14 @@ func (p *Pages) Routes() []sitemap.Route {
 		{Method: get, Path: "/shield/limits", Needs: access.Change, Handle: p.LimitsPage},
 		{Method: post, Path: "/shield/limits", Needs: access.Change, Handle: p.Limits},
 
+		{Method: get, Path: "/incidents", Needs: access.View, Handle: p.Incidents},
+		{Method: get, Path: "/incidents/alerts", Needs: access.Change, Handle: p.AlertsForm},
+		{Method: post, Path: "/incidents/alerts", Needs: access.Change, Handle: p.AlertsSave},
+		{Method: post, Path: "/incidents/alerts/secret", Needs: access.Change, Handle: p.AlertSecret},
+		{Method: post, Path: "/incidents/alerts/secret/remove", Needs: access.Change, Handle: p.AlertSecretRemove},
+		{Method: post, Path: "/incidents/alerts/test", Needs: access.Change, Handle: p.AlertTest},
+		{Method: get, Path: "/incidents/:number", Needs: access.View, Handle: p.Incident},
+
 		{Method: get, Path: "/connections", Needs: access.View, Handle: p.Connections},
 		{Method: post, Path: "/connections/:id/kick", Needs: access.Operate, Handle: p.Kick},
 		{Method: post, Path: "/connections/ban", Needs: access.Operate, Handle: p.BanClient},

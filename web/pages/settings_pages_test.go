@@ -54,7 +54,7 @@ func TestWhatAFormShowsIsWhatItSends(t *testing.T) {
 	site := webtest.Start(t)
 	anna := site.Browser(t, "anna", access.Admin)
 	site.Apply(t, everythingSet)
-	for _, path := range []string{"/services/web/edit", "/origins/games/edit", "/system/network", "/shield/settings"} {
+	for _, path := range []string{"/services/web/edit", "/origins/games/edit", "/system/network", "/shield/settings", "/incidents/alerts"} {
 		page := anna.Get(path).Want(t, http.StatusOK)
 		anna.Post(path, shownForm(t, page, path)).Want(t, http.StatusOK, "Nothing: the settings are like this already.")
 	}
@@ -64,7 +64,8 @@ const everythingSet = `{ "schema": 1,
   "edge": { "interfaces": ["wan0", "wan1"], "addresses": ["203.0.113.0/28", "2001:db8::10/128"] },
   "management": { "networks": ["127.0.0.0/8", "10.0.5.0/24"], "names": ["box.example.org"], "acme": { "email": "a@example.org" } },
   "dns": { "servers": ["192.0.2.53", "192.0.2.54:5353"] },
-  "shield": { "mode": "monitor", "fragments": "drop", "bogons": true },
+  "shield": { "mode": "monitor", "fragments": "drop", "bogons": true, "sensitivity": "high" },
+  "alerts": { "webhooks": [ { "name": "a" }, { "name": "b", "kind": "slack" } ], "email": { "server": "mail.example.org", "tls": "starttls", "from": "a@example.org", "to": ["b@example.org", "c@example.org"], "user": "u" } },
   "pools": [ { "name": "games", "choice": "round-robin", "health": { "check": "tcp", "port": 99, "interval": "7s", "rise": 4 },
       "origins": [ { "address": "10.0.0.20", "state": "active", "weight": 3 }, { "name": "b", "address": "b.example.org", "record": "srv", "state": "drain", "maxSessions": 7 } ] } ],
   "services": [ { "name": "web", "protocols": ["tcp", "udp"], "addresses": ["203.0.113.4/32"], "ports": ["80", "1000-2000"], "pool": "games", "path": "auto",

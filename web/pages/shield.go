@@ -18,6 +18,7 @@ import (
 // shieldView is whether an attack goes on, what is turned away, why, and who.
 type shieldView struct {
 	Attack   verdict
+	Open     []control.Incident // that go on
 	Filter   filter
 	Now      traffic
 	Vectors  []vectorRow
@@ -129,7 +130,7 @@ func (p *Pages) shield(c echo.Context, code int, f form) error {
 		Rules: rulesOf(seen.Edge, r), Limits: limitsOf(current, seen.Edge), Search: strings.TrimSpace(c.QueryParam("search")), Form: f,
 	}
 	v.Vectors = vectorsOf(seen.Edge, r)
-	v.Attack = p.attack(v.Filter, v.Vectors)
+	v.Attack, v.Open = p.attack(v.Filter, v.Vectors), p.openIncidents()
 	for _, s := range full.Services {
 		v.Services = append(v.Services, serviceLimits{s.Name, s.Limits})
 	}

@@ -24,10 +24,18 @@ type vectorRow struct {
 
 // Share is how much of what comes now is stopped, in words; empty: nothing comes, or it is not known.
 func (v vectorRow) Share() string {
-	if v.Rate == nil || v.StopRate == nil || *v.Rate == 0 {
+	if v.Rate == nil || v.StopRate == nil {
 		return ""
 	}
-	switch percent := 100 * min(1, *v.StopRate / *v.Rate); {
+	return shareText(*v.StopRate, *v.Rate)
+}
+
+// shareText is how much of a whole a part is, in percent; empty: of nothing. Nearly nothing and nearly all are told as that.
+func shareText(part, whole float64) string {
+	if whole <= 0 {
+		return ""
+	}
+	switch percent := 100 * min(1, part/whole); {
 	case percent > 0 && percent < 1:
 		return "< 1 %"
 	case percent > 99 && percent < 100:
