@@ -41,13 +41,14 @@ type commands struct {
 	Diff      diffCmd      `cmd:"" help:"Show what a revision changed."`
 	Rollback  rollbackCmd  `cmd:"" help:"Apply the settings of an older revision again."`
 
-	Status   statusCmd   `cmd:"" help:"Show whether everything works, and what is wrong."`
-	Sessions sessionsCmd `cmd:"" help:"List the sessions and flows."`
-	Kill     killCmd     `cmd:"" help:"End a session or flow."`
-	Ban      banCmd      `cmd:"" help:"Turn the clients of an address or network away, and end what they have open."`
-	Unban    unbanCmd    `cmd:"" help:"Let the clients of a banned address or network in again."`
-	Bans     bansCmd     `cmd:"" help:"List the bans."`
-	Events   eventsCmd   `cmd:"" help:"Print the begin and end of every session and flow as they happen."`
+	Status    statusCmd    `cmd:"" help:"Show whether everything works, and what is wrong."`
+	Sessions  sessionsCmd  `cmd:"" help:"List the sessions and flows."`
+	Kill      killCmd      `cmd:"" help:"End a session or flow."`
+	Ban       banCmd       `cmd:"" help:"Turn the clients of an address or network away, and end what they have open."`
+	Unban     unbanCmd     `cmd:"" help:"Let the clients of a banned address or network in again."`
+	Bans      bansCmd      `cmd:"" help:"List the bans."`
+	Incidents incidentsCmd `cmd:"" help:"List the attacks that were and are."`
+	Events    eventsCmd    `cmd:"" help:"Print the begin and end of every session and flow as they happen."`
 
 	Token        tokenCmd        `cmd:"" help:"Manage the tokens of the API."`
 	Accounts     accountsCmd     `cmd:"" help:"Manage the accounts of the web page."`

@@ -197,13 +197,16 @@ func TestStatusAndSessions(t *testing.T) {
 		Services: []status.Service{{Name: "everything", Sessions: 3, BytesToClient: 5 << 20}},
 		Pools:    []status.Pool{{Name: "one", Origins: []status.Origin{{Name: "one-1", Address: "10.0.0.20", State: plan.Drain, Why: "con\x1b[31mnect"}}}},
 		Reasons:  []status.ReasonCounter{{Reason: status.OriginRefused, Code: 521, Protocol: plan.TCP, Count: 4}},
+		Shield:   status.Shield{Mode: plan.ShieldMonitor, Attachments: []status.ShieldAttachment{{Interface: "wan0", Mode: "generic", Why: "x"}}},
 	}, status.Session{ID: 0xabc, Protocol: plan.UDP, Path: plan.PathUser, Service: "everything", State: "open", Idle: 90})
 	out := expect(t, 0, "up for 1d02h", "", "status")
-	for _, want := range []string{"5.0 MiB", "down, drain", "origin-refused", "con [31mnect"} {
+	for _, want := range []string{"5.0 MiB", "down, drain", "origin-refused", "con [31mnect", "mode monitor", "(wan0 generic)"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the status lacks %q:\n%s", want, out)
 		}
 	}
+	expect(t, 0, "There is no incident.", "", "incidents")
+	expect(t, 0, "[]", "", "incidents", "--open", "--json")
 	var s struct{ Revision uint64 }
 	if err := json.Unmarshal([]byte(expect(t, 0, "", "", "status", "--json")), &s); err != nil || s.Revision != 1 {
 		t.Errorf("status --json has revision %d, %v", s.Revision, err)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"breakwater/appliance/control"
 	"breakwater/appliance/health"
+	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
 
@@ -37,6 +39,7 @@ func printStatus(w io.Writer, s control.Status) error {
 	if s.Edge == nil {
 		return nil
 	}
+	fmt.Fprintf(w, "\n%s\n", shieldLine(s.Edge.Shield))
 	for _, t := range []*table{serviceTable(s.Edge.Services), originTable(s.Edge.Pools), reasonTable(s.Edge.Reasons)} {
 		if len(t.rows) == 1 {
 			continue
@@ -63,6 +66,25 @@ func headline(s control.Status) string {
 		return fmt.Sprintf("An unconfirmed change is in force. It is reverted at %s.", s.Pending.Deadline.Local().Format(time.TimeOnly))
 	}
 	return fmt.Sprintf("Revision %d is in force. The data plane is up for %s.", s.Revision, duration(time.Since(s.Edge.Started)))
+}
+
+// shieldLine tells what the front filter does, and where.
+func shieldLine(s status.Shield) string {
+	line := map[plan.ShieldMode]string{
+		plan.ShieldOn:      "The shield drops what is hostile",
+		plan.ShieldMonitor: "The shield is in mode monitor: it counts what it would drop, and lets it pass",
+	}[s.Mode]
+	if line == "" {
+		return "The shield is off."
+	}
+	var where []string
+	for _, a := range s.Attachments {
+		where = append(where, clean(a.Interface)+" "+clean(a.Mode))
+	}
+	if len(where) > 0 {
+		line += " (" + strings.Join(where, ", ") + ")"
+	}
+	return line + "."
 }
 
 func printConditions(w io.Writer, conditions []health.Condition) {
