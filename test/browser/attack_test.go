@@ -122,7 +122,7 @@ func TestAnAttack(t *testing.T) {
 	p.see("Under attack: ACK flood on minecraft, source-games", "Armed now for minecraft", "> 99 %") // with the next looks
 	p.inspect("attack-shield")
 	for _, path := range []string{"/shield/settings", "/services/source-games/edit", "/shield/mode/off", "/", "/incidents", "/incidents/alerts"} {
-		t.Run(path, func(t *testing.T) {
+		t.Run(pageName(path), func(t *testing.T) {
 			defer func(outer testing.TB) { p.t = outer }(p.t)
 			p.t = t
 			p.visit(path)
