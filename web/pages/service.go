@@ -37,7 +37,7 @@ type serviceView struct {
 var serviceInputs = append([]string{"name", "protocols", "ports", "addresses", "pool", "origin", "tcpHeader", "udpHeader", "upstreams"}, slices.Concat(serviceMore, serviceShield)...)
 
 // serviceShield are those of the shield besides the packet rules, out of sight as well.
-var serviceShield = []string{"shield.reflectors"}
+var serviceShield = []string{"shield.reflectors", "shield.synCookies", "shield.synRate"}
 
 // serviceMore are those that are out of sight at first.
 var serviceMore = []string{"headerTlvs", "transparent", "path",
@@ -109,7 +109,7 @@ func (p *Pages) showService(c echo.Context, status int, now settings.Settings, v
 	})
 	view.Shield = len(view.Rules) > 0 || view.Form.Problem(rulesField) != "" || view.Form.Value("do") != "" || slices.ContainsFunc(serviceShield, func(name string) bool {
 		v := view.Form.Value(name)
-		return view.Form.Problem(name) != "" || v != "" && v != "drop"
+		return view.Form.Problem(name) != "" || v != "" && v != "drop" && v != "auto"
 	})
 	return p.renderSeen(c, status, "service", seen, view)
 }
@@ -176,6 +176,8 @@ func (t *typed) service(was settings.Service) settings.Service {
 		*n = t.number("limits." + name)
 	}
 	s.Shield.Reflectors = t.chosen("shield.reflectors", was.Shield.Reflectors, "drop")
+	s.Shield.SYNCookies = t.chosen("shield.synCookies", was.Shield.SYNCookies, "auto")
+	s.Shield.SYNRate = t.number("shield.synRate")
 	s.Shield.PacketRules = t.rules(was.Shield.PacketRules)
 	return s
 }
@@ -191,6 +193,7 @@ func serviceValues(s settings.Service) url.Values {
 		"timeouts.idle": {durationField(s.Timeouts.Idle)}, "timeouts.halfClose": {durationField(s.Timeouts.HalfClose)},
 		"timeouts.writeStall": {durationField(s.Timeouts.WriteStall)}, "timeouts.flowIdle": {durationField(s.Timeouts.FlowIdle)},
 		"shield.reflectors": {cmp.Or(s.Shield.Reflectors, "drop")},
+		"shield.synCookies": {cmp.Or(s.Shield.SYNCookies, "auto")}, "shield.synRate": {numberField(s.Shield.SYNRate)},
 	}
 	for name, n := range serviceBoundsOf(&s.Limits) {
 		values.Set("limits."+name, numberField(*n))

@@ -71,7 +71,7 @@ const everythingSet = `{ "schema": 1,
   "services": [ { "name": "web", "protocols": ["tcp", "udp"], "addresses": ["203.0.113.4/32"], "ports": ["80", "1000-2000"], "pool": "games", "path": "auto",
       "tcpHeader": "v2", "udpHeader": "none", "headerTlvs": ["crc32c"], "transparent": true, "upstreams": ["198.51.100.0/24"],
       "timeouts": { "idle": "90m" }, "limits": { "maxSessions": 5, "maxAmplification": -1 },
-      "shield": { "reflectors": "pass", "packetRules": [ { "name": "a", "payload": "ff ff ?? 54", "action": "drop" },
+      "shield": { "reflectors": "pass", "synCookies": "on", "synRate": 700, "packetRules": [ { "name": "a", "payload": "ff ff ?? 54", "action": "drop" },
         { "name": "b", "protocol": "udp", "minLength": 3, "maxLength": 900, "sourcePorts": "1-1023", "minTtl": 2, "maxTtl": 200, "action": "count" } ] } } ] }`
 
 func TestAServiceFromTheFormToThePlan(t *testing.T) {
