@@ -22,7 +22,8 @@ const incidentPage = "/incidents/1"
 // attackSet is a box with packet rules, that somebody attacks.
 const attackSet = `{ "schema": 1,
   "edge": { "interfaces": ["wan0", "wan1"], "addresses": ["203.0.113.10/32", "2001:db8::10/128"] },
-  "shield": { "bogons": true },
+  "shield": { "bogons": true, "allow": [ { "prefix": "198.51.100.7/32", "note": "our office" } ], "networks": { "deny": [64500] },
+    "lists": [ { "name": "own" }, { "name": "drop", "url": "https://192.0.2.1/drop.txt" } ] },
   "pools": [ { "name": "games", "origins": [ { "address": "10.0.0.20" }, { "address": "10.0.0.21" } ] } ],
   "services": [
     { "name": "minecraft", "protocols": ["tcp"], "ports": ["25565"], "pool": "games", "tcpHeader": "v2" },
@@ -121,7 +122,7 @@ func TestAnAttack(t *testing.T) {
 	p.visit("/shield")
 	p.see("Under attack: ACK flood on minecraft, source-games", "Armed now for minecraft", "> 99 %") // with the next looks
 	p.inspect("attack-shield")
-	for _, path := range []string{"/shield/settings", "/services/source-games/edit", "/shield/mode/off", "/", "/incidents", "/incidents/alerts"} {
+	for _, path := range []string{"/shield/settings", "/services/source-games/edit", "/shield/mode/off", "/shield/lists", "/", "/incidents", "/incidents/alerts"} {
 		t.Run(pageName(path), func(t *testing.T) {
 			defer func(outer testing.TB) { p.t = outer }(p.t)
 			p.t = t

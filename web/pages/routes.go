@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"breakwater/appliance/access"
+	"breakwater/appliance/lists"
 	"breakwater/web/sitemap"
 )
 
@@ -11,6 +12,9 @@ const (
 	get  = http.MethodGet
 	post = http.MethodPost
 )
+
+// formAround is what a form may be larger than the file in it, in bytes.
+const formAround = 64 << 10
 
 // Routes is the site map of the pages. Danger rows ask for the password when it was last given too long ago.
 func (p *Pages) Routes() []sitemap.Route {
@@ -97,6 +101,10 @@ func (p *Pages) Routes() []sitemap.Route {
 		{Method: get, Path: "/shield", Needs: access.View, Handle: p.Shield},
 		{Method: post, Path: "/shield/bans", Needs: access.Operate, Handle: p.AddBan},
 		{Method: post, Path: "/shield/bans/remove", Needs: access.Operate, Handle: p.RemoveBan},
+		{Method: get, Path: "/shield/lists", Needs: access.View, Handle: p.Lists},
+		{Method: post, Path: "/shield/lists", Needs: access.Change, Handle: p.ListsSave},
+		{Method: post, Path: "/shield/lists/:name/file", Needs: access.Change, Body: lists.MaxSize + formAround, Handle: p.UploadList},
+		{Method: post, Path: "/shield/geo", Needs: access.Change, Body: lists.MaxGeo + formAround, Handle: p.UploadGeo},
 		{Method: get, Path: "/shield/settings", Needs: access.Change, Handle: p.FilterForm},
 		{Method: post, Path: "/shield/settings", Needs: access.Change, Handle: p.FilterSave},
 		{Method: get, Path: "/shield/mode/:mode", Needs: access.Change, Handle: p.FilterMode},
