@@ -88,7 +88,7 @@ func (p *Pages) showLists(c echo.Context, code int, now settings.Settings, view 
 	}
 	view.Lists, view.Geo = filesOf(all, now.WithDefaults().Shield.Lists), filesOf(geo, nil)
 	if seen.Edge != nil {
-		view.Hits = seen.Edge.Shield.Sources
+		view.Hits = seen.Edge.Shield.Addresses
 	}
 	fields := slices.Clone(listsFields)
 	for i := range listCount(view.Form.Values) {
