@@ -23,7 +23,7 @@ func TestLists(t *testing.T) {
 	anna.Get(listsPath).Want(t, 200, "There is no list")
 	site.Apply(t, webtest.Document)
 	edge := observed()
-	edge.Shield.Sources = []status.SourceCounter{{Kind: status.SourceCountry, Name: "AQ", Packets: 4321}}
+	edge.Shield.Addresses = []status.SourceCounter{{Kind: status.SourceCountry, Name: "AQ", Packets: 4321}}
 	site.Edge.Observe(edge)
 	values := shownForm(t, anna.Get(listsPath).Want(t, 200, "There is none", "4\u202f321"), listsPath)
 	for n, name := range []string{"drop", "gone"} {
