@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"breakwater/test/torture/pattern"
 )
 
 func down(t *testing.T, c torture) {
@@ -103,7 +105,7 @@ func stalls(t *testing.T, writer, stalled *net.TCPConn) {
 	b := make([]byte, 64<<10)
 	for s.size < atMostBuffered {
 		must(t, writer.SetWriteDeadline(now(2*time.Second)))
-		fill(b, s.seed, s.size)
+		pattern.Fill(b, s.seed, s.size)
 		n, err := writer.Write(b)
 		s.size += int64(n)
 		if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"breakwater/test/torture/pattern"
 )
 
 const crowd = 300
@@ -22,7 +24,7 @@ const crowd = 300
 func letter(number int) []byte {
 	b := make([]byte, 1000+7*number)
 	binary.BigEndian.PutUint32(b, uint32(number))
-	fill(b[4:], uint64(number), 0)
+	pattern.Fill(b[4:], uint64(number), 0)
 	return b
 }
 
@@ -47,7 +49,7 @@ func readLetter(c *net.TCPConn) (int, error) {
 	if number >= crowd || len(b) != len(letter(number)) {
 		return 0, fmt.Errorf("a letter of %d bytes from number %d", len(b), number)
 	}
-	return number, check(b[4:], uint64(number), 0, make([]byte, len(b)))
+	return number, pattern.Check(b[4:], uint64(number), 0, make([]byte, len(b)))
 }
 
 // clientsGo: each sends and closes at once, and nobody waits for an answer.
@@ -144,14 +146,14 @@ func trickle(t *testing.T, c torture) {
 		defer client.Close()
 		for place := range int64(letters) {
 			b := make([]byte, 1)
-			fill(b, uint64(i), place)
+			pattern.Fill(b, uint64(i), place)
 			if _, err := write(client, b); err != nil {
 				return fmt.Errorf("writer %d, byte %d: %w", i, place, err)
 			}
 			if _, err := read(client, b); err != nil {
 				return fmt.Errorf("writer %d, byte %d: %w", i, place, err)
 			}
-			if err := check(b, uint64(i), place, make([]byte, 1)); err != nil {
+			if err := pattern.Check(b, uint64(i), place, make([]byte, 1)); err != nil {
 				return fmt.Errorf("writer %d: %w", i, err)
 			}
 			time.Sleep(10 * time.Millisecond)
@@ -219,14 +221,14 @@ func again50(from, to netip.AddrPort, seed uint64, size int, closeFirst bool) er
 	}
 	defer client.Close()
 	b := make([]byte, size)
-	fill(b, seed, 0)
+	pattern.Fill(b, seed, 0)
 	if _, err := write(client, b); err != nil {
 		return err
 	}
 	if _, err := io.ReadFull(patient{client}, b); err != nil {
 		return fmt.Errorf("at the client: %w", err)
 	}
-	if err := check(b, seed, 0, make([]byte, size)); err != nil {
+	if err := pattern.Check(b, seed, 0, make([]byte, size)); err != nil {
 		return err
 	}
 	if closeFirst {

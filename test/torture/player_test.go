@@ -12,6 +12,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"breakwater/test/torture/pattern"
 )
 
 const messageSize = 64
@@ -57,7 +59,7 @@ func (c *survivors) converse(at netip.AddrPort, seed uint64, first bool) (longes
 	defer s.Close()
 	message, answer, want := make([]byte, messageSize), make([]byte, messageSize), make([]byte, messageSize)
 	for offset := int64(0); !c.stopped(); offset += messageSize {
-		fill(message, seed, offset)
+		pattern.Fill(message, seed, offset)
 		begin := time.Now()
 		if _, err := write(s, message); err != nil {
 			return longest, fmt.Errorf("session %d after %d bytes: %w", seed, offset, err)
@@ -68,7 +70,7 @@ func (c *survivors) converse(at netip.AddrPort, seed uint64, first bool) (longes
 		if c.measured.Load() {
 			longest = max(longest, time.Since(begin))
 		}
-		if err := check(answer, seed, offset, want); err != nil {
+		if err := pattern.Check(answer, seed, offset, want); err != nil {
 			return longest, fmt.Errorf("%w: session %d: %w", errWrong, seed, err)
 		}
 		c.messages.Add(1)
@@ -127,7 +129,7 @@ func datagram(seed uint64, number uint32) []byte {
 	const largest = 1200 // fits in a packet with any header
 	b := binary.BigEndian.AppendUint32(make([]byte, 0, largest), number)
 	b = b[:4+(uint64(number)*131+seed*17)%(largest-3)]
-	fill(b[4:], seed, int64(number)*largest)
+	pattern.Fill(b[4:], seed, int64(number)*largest)
 	return b
 }
 

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"breakwater/test/lab"
+	"breakwater/test/torture/pattern"
 )
 
 // TestEveryPort opens sessions by ports all over the edge: by some hundred of them in each weather, and by all when the
@@ -123,7 +124,7 @@ func (w way) tryPort(at netip.AddrPort) error {
 	}
 	defer client.Close()
 	b := make([]byte, 8)
-	fill(b, uint64(at.Port()), 0)
+	pattern.Fill(b, uint64(at.Port()), 0)
 	if _, err := write(client, b); err != nil {
 		return err
 	}

@@ -1,14 +1,14 @@
 package torture
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
 	"time"
+
+	"breakwater/test/torture/pattern"
 )
 
 // patience is how long nothing may go on before it counts as stuck. At a loss of 5 % on each of two links and in both
@@ -16,54 +16,6 @@ import (
 const patience = time.Minute
 
 func now(and time.Duration) time.Time { return time.Now().Add(and) }
-
-// fill writes what a stream with this seed has at offset. Each eight bytes are a hash of their place (splitmix64), so
-// that any that is lost, doubled or moved shows.
-func fill(b []byte, seed uint64, offset int64) {
-	var word [8]byte
-	for at := 0; at < len(b); {
-		place := offset + int64(at)
-		skip := int(place & 7)
-		z := seed + uint64(place>>3+1)*0x9e3779b97f4a7c15
-		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		z ^= z >> 31
-		if skip == 0 && at+8 <= len(b) {
-			binary.LittleEndian.PutUint64(b[at:], z)
-			at += 8
-			continue
-		}
-		binary.LittleEndian.PutUint64(word[:], z)
-		at += copy(b[at:], word[skip:])
-	}
-}
-
-// check says where got differs from what belongs at offset, and whether it is from near by.
-func check(got []byte, seed uint64, offset int64, want []byte) error {
-	want = want[:len(got)]
-	fill(want, seed, offset)
-	if bytes.Equal(got, want) {
-		return nil
-	}
-	i := 0
-	for got[i] == want[i] {
-		i++
-	}
-	got, want = got[i:min(i+16, len(got))], want[i:min(i+16, len(want))]
-	err := fmt.Errorf("wrong byte at %d: got %x, want %x", offset+int64(i), got, want)
-	near := make([]byte, len(got))
-	for d := int64(1); d <= 1<<17 && len(got) >= 8; d++ {
-		for _, at := range []int64{offset + int64(i) + d, offset + int64(i) - d} {
-			if at < 0 {
-				continue
-			}
-			if fill(near, seed, at); bytes.Equal(got, near) {
-				return fmt.Errorf("%w, which belongs at %d", err, at)
-			}
-		}
-	}
-	return err
-}
 
 // stream is one direction of a session.
 type stream struct {
@@ -105,7 +57,7 @@ func (s *stream) send() error {
 	buf := make([]byte, 128<<10)
 	for n := s.sent.Load(); n < s.size; n = s.sent.Load() {
 		piece := buf[:min(s.size-n, 1+(n*7919+int64(s.seed))%int64(len(buf)))]
-		fill(piece, s.seed, n)
+		pattern.Fill(piece, s.seed, n)
 		wrote, err := write(s.from, piece)
 		s.sent.Add(int64(wrote))
 		if err != nil {
@@ -133,7 +85,7 @@ func (s *stream) receive() error {
 		if have+int64(n) > s.size {
 			return fmt.Errorf("%s: got more than was sent", s.name)
 		}
-		if wrong := check(buf[:n], s.seed, have, want); wrong != nil {
+		if wrong := pattern.Check(buf[:n], s.seed, have, want); wrong != nil {
 			return fmt.Errorf("%s: %w", s.name, wrong)
 		}
 		s.got.Add(int64(n))

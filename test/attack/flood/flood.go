@@ -179,7 +179,7 @@ func (f *Flood) run(namespace int, o Options) {
 		return
 	}
 	const (
-		first = 1 << 16
+		first = 1 << 20
 		turn  = 500 * time.Millisecond // each call of the kernel costs some milliseconds
 	)
 	frames, repeat := make([]byte, maxFrame), uint32(first)
