@@ -8,13 +8,22 @@ import (
 	"strings"
 )
 
-// Child is the number of the process that the running lab has as `breakwater NAME`, for tests that kill it.
-func Child(name string) (int, error) {
+// Keeper is the number of the process that is the running lab and starts its children again, for tests that stop it.
+func Keeper() (int, error) {
 	holder, err := os.ReadFile(lockFile)
 	if err != nil {
 		return 0, fmt.Errorf("find the running lab: %w", err)
 	}
-	parent := strings.TrimSpace(string(holder))
+	return strconv.Atoi(strings.TrimSpace(string(holder)))
+}
+
+// Child is the number of the process that the running lab has as `breakwater NAME`, for tests that kill it.
+func Child(name string) (int, error) {
+	keeper, err := Keeper()
+	if err != nil {
+		return 0, err
+	}
+	parent := strconv.Itoa(keeper)
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return 0, err

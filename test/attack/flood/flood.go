@@ -13,7 +13,6 @@ package flood
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime"
@@ -21,7 +20,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -122,7 +120,7 @@ func (f *Flood) load(o Options, at *netlink.LinkAttrs, to net.HardwareAddr, shap
 		interval = uint64(time.Second) / uint64(o.Rate)
 	}
 	for name, value := range map[string]any{"shapes": raw, "shapes_used": uint32(len(shapes)), "target": uint32(at.Index),
-		"interval": interval, "state": rand.Uint64() | 1, "until": monotonic(o.For)} {
+		"interval": interval, "state": uint64(time.Now().UnixNano()) | 1, "until": monotonic(o.For)} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
@@ -219,41 +217,49 @@ func (f *Flood) Wait() (sent uint64, err error) {
 	return sent, errors.Join(f.err, f.objects.Close())
 }
 
-// Meter counts what comes in at an interface for Strangers and Strangers6, and lets all else pass. It is also what makes the
-// other end of a veth able to send frames (XDP_TX).
+// Meter counts what comes in at an interface for Strangers and Strangers6, and lets all else pass.
 type Meter struct {
 	objects floodObjects
-	link    link.Link
+	at      *netlink.Veth
+	former  *ebpf.Program // the one that was there; nil: none
 }
 
-// Attach begins to count at an interface of the caller's network namespace, until Close.
+// Attach begins to count at an interface of the caller's network namespace, until Close. A program that is there already,
+// which should let everything pass, has a rest.
 func Attach(interfaceName string) (*Meter, error) {
-	l, err := veth(interfaceName)
+	at, err := veth(interfaceName)
 	if err != nil {
 		return nil, err
 	}
-	spec, err := loadFlood()
-	if err != nil {
-		return nil, err
-	}
-	upper := func(a netip.Addr) [8]byte { return [8]byte(a.AsSlice()) }
-	for name, value := range map[string]any{
-		"strangers": Strangers.Addr().As4(), "strangers_mask": [4]byte(net.CIDRMask(Strangers.Bits(), 32)),
-		"strangers_six": upper(Strangers6.Addr()), "strangers_six_mask": [8]byte(net.CIDRMask(Strangers6.Bits(), 128)),
-	} {
-		if err := spec.Variables[name].Set(value); err != nil {
-			return nil, fmt.Errorf("set %s: %w", name, err)
-		}
-	}
-	m := new(Meter)
-	if err := spec.LoadAndAssign(&m.objects, nil); err != nil {
+	m := &Meter{at: at}
+	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("load the meter: %w", err)
 	}
-	m.link, err = link.AttachXDP(link.XDPOptions{Program: m.objects.Meter, Interface: l.Index, Flags: link.XDPDriverMode})
-	if err != nil {
+	if x := at.Xdp; x != nil && x.Attached {
+		if m.former, err = ebpf.NewProgramFromID(ebpf.ProgramID(x.ProgId)); err != nil {
+			return nil, errors.Join(fmt.Errorf("find the program at %s: %w", interfaceName, err), m.objects.Close())
+		}
+	}
+	if err := netlink.LinkSetXdpFd(at, m.objects.Meter.FD()); err != nil {
 		return nil, errors.Join(fmt.Errorf("attach the meter to %s: %w", interfaceName, err), m.objects.Close())
 	}
 	return m, nil
+}
+
+func (m *Meter) load() error {
+	spec, err := loadFlood()
+	if err != nil {
+		return err
+	}
+	for name, value := range map[string]any{
+		"strangers": Strangers.Addr().As4(), "strangers_mask": [4]byte(net.CIDRMask(Strangers.Bits(), 32)),
+		"strangers_six": [8]byte(Strangers6.Addr().AsSlice()), "strangers_six_mask": [8]byte(net.CIDRMask(Strangers6.Bits(), 128)),
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	return spec.LoadAndAssign(&m.objects, nil)
 }
 
 // Back is what came for strangers so far, frames and their bytes.
@@ -261,8 +267,13 @@ func (m *Meter) Back() (packets, bytes uint64, err error) {
 	return packets, bytes, errors.Join(m.objects.BackPackets.Get(&packets), m.objects.BackBytes.Get(&bytes))
 }
 
-// Close ends the meter.
-func (m *Meter) Close() error { return errors.Join(m.link.Close(), m.objects.Close()) }
+// Close ends the meter, in the network namespace where it began.
+func (m *Meter) Close() error {
+	if m.former == nil {
+		return errors.Join(netlink.LinkSetXdpFd(m.at, -1), m.objects.Close())
+	}
+	return errors.Join(netlink.LinkSetXdpFd(m.at, m.former.FD()), m.former.Close(), m.objects.Close())
+}
 
 // monotonic is a moment on the clock that programs read.
 func monotonic(later time.Duration) uint64 {

@@ -1,0 +1,375 @@
+//go:build e2e
+
+package attack
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"breakwater/appliance/control"
+	"breakwater/appliance/status"
+	"breakwater/test/attack/flood"
+	"breakwater/test/lab"
+)
+
+// The bars.
+const (
+	leastSuccess    = 0.995 // of new players
+	leastSuccessSYN = 0.999 // of their connects under a SYN flood
+	mostSilent      = 0.005 // of the datagrams of steady flows
+	mostTimes       = 5     // as long as without an attack
+	mostPage        = time.Second
+	mostBack        = 3.0 // bytes to strangers for each of theirs, on the wire
+	mostRecovery    = 5 * time.Second
+
+	// noise is how long a connect may take on any machine that does other things as well. A SYN that was lost takes a second.
+	noise = 400 * time.Millisecond
+)
+
+// TestAttack lets players play while each vector attacks them.
+func TestAttack(t *testing.T) {
+	m := begin(t)
+	startOrigins(t)
+	p := startPlayers(t)
+	for _, v := range vectors {
+		t.Run(v.name, func(t *testing.T) {
+			idle := p.watch()
+			time.Sleep(min(attackTime(t)/3, 5*time.Second))
+			during := p.watch()
+			a := begun(t, m, v)
+			time.Sleep(attackTime(t))
+			a.end(t)
+			p.watch()
+			time.Sleep(time.Second) // most of those who came during the attack are served or not by now
+			judge(t, v, idle, during)
+			a.judge(t)
+			recovers(t)
+		})
+	}
+}
+
+// attack is one that goes on. Counters are those of before until it ends, and then what it made of them.
+type attack struct {
+	vector  vector
+	began   time.Time
+	flood   *flood.Flood // of packets
+	crowd   *crowd       // of attackers with addresses of their own
+	meter   *flood.Meter
+	in      traffic                  // that came to the box
+	back    traffic                  // that it sent to strangers
+	vectors map[status.Vector]uint64 // as the box counts
+}
+
+// traffic is frames, and their bytes without what a wire adds.
+type traffic struct{ packets, bytes uint64 }
+
+// wire is the bytes with that: preamble, checksum and gap, and the least size of a frame (IEEE 802.3).
+func (t traffic) wire() float64 {
+	return max(float64(t.bytes+24*t.packets), float64(84*t.packets))
+}
+
+func (t traffic) since(before traffic) traffic {
+	return traffic{t.packets - before.packets, t.bytes - before.bytes}
+}
+
+func begun(t *testing.T, m *flood.Meter, v vector) *attack {
+	t.Helper()
+	a := &attack{vector: v, meter: m, began: time.Now(), vectors: counted(t), in: received(t), back: cameBack(t, m)}
+	if v.shapes == nil {
+		a.crowd = startCrowd()
+		return a
+	}
+	var shapes []flood.Shape
+	for _, f := range families {
+		shapes = append(shapes, v.shapes(f)...)
+	}
+	rate := attackRate(t)
+	if v.rate > 0 {
+		rate = v.rate
+	}
+	f, err := flood.Start(flood.Options{Interface: "eth0", Rate: rate, For: flood.MaxTime}, shapes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.flood = f
+	return a
+}
+
+// end ends the attack and counts.
+func (a *attack) end(t *testing.T) {
+	t.Helper()
+	took := time.Since(a.began).Seconds()
+	if a.crowd != nil {
+		a.crowd.end()
+		t.Logf("%.0f connections of attackers a second, %d of %d were refused", float64(a.crowd.opened.Load())/took,
+			a.crowd.refused.Load(), a.crowd.opened.Load()+a.crowd.refused.Load())
+	} else {
+		err := a.flood.Stop()
+		sent, waited := a.flood.Wait()
+		if err := errors.Join(err, waited); err != nil {
+			t.Fatal(err)
+		}
+		a.in, a.back = received(t).since(a.in), cameBack(t, a.meter).since(a.back)
+		t.Logf("%.0f packets a second left, %.0f came, %.0f went back", float64(sent)/took, float64(a.in.packets)/took, float64(a.back.packets)/took)
+	}
+	now := counted(t)
+	for v, n := range now {
+		now[v] = n - a.vectors[v]
+	}
+	a.vectors = now
+}
+
+// counted is what the shield counts by vector.
+func counted(t *testing.T) map[status.Vector]uint64 {
+	t.Helper()
+	var s control.Status
+	eventually(t, func() error {
+		if err := get("/api/v1/status", &s); err != nil {
+			return err
+		}
+		if s.Edge == nil {
+			return errors.New("edge does not answer")
+		}
+		return nil
+	})
+	sums := map[status.Vector]uint64{}
+	for _, v := range s.Edge.Shield.Vectors {
+		sums[v.Vector] += v.Packets
+	}
+	return sums
+}
+
+// judge holds what strangers were sent to what they sent, as the box cannot know that they are none, and expects that the box
+// counts most packets as what they are.
+func (a *attack) judge(t *testing.T) {
+	t.Helper()
+	if a.flood == nil {
+		return
+	}
+	if ratio := a.back.wire() / a.in.wire(); ratio > mostBack {
+		t.Errorf("%.2f bytes went back for each that came, want at most %.1f", ratio, mostBack)
+	}
+	most := status.Vector("none")
+	for v, n := range a.vectors {
+		if n > a.vectors[most] {
+			most = v
+		}
+	}
+	if most != a.vector.named {
+		t.Errorf("the box counts most packets as %s, want %s: %v", most, a.vector.named, a.vectors)
+	}
+}
+
+// judge holds what players noticed during an attack to what they noticed before it.
+func judge(t *testing.T, v vector, idle, during *notes) {
+	t.Helper()
+	before, after := idle.figures(), during.figures()
+	t.Logf("before: %v", before)
+	t.Logf("during: %v", after)
+	for _, errs := range [][]error{during.refused, during.unanswered, during.lost, during.pageless} {
+		if len(errs) > 0 {
+			t.Logf("such as: %v", errs[0])
+		}
+	}
+	least := leastSuccess
+	if v.name == "syn" {
+		least = leastSuccessSYN
+	}
+	if after.connected < least {
+		t.Errorf("%.2f %% of connects worked, want %.1f %%", 100*after.connected, 100*least)
+	}
+	if after.answered < leastSuccess {
+		t.Errorf("%.2f %% of exchanges worked, want %.1f %%", 100*after.answered, 100*leastSuccess)
+	}
+	if after.lost > 0 {
+		t.Errorf("%d established sessions were lost", after.lost)
+	}
+	if after.silent > mostSilent {
+		t.Errorf("%.2f %% of the datagrams of established flows were not answered, want at most %.1f %%", 100*after.silent, 100*mostSilent)
+	}
+	if bar := max(mostTimes*before.p99, noise); after.p99 > bar {
+		t.Errorf("99 of 100 connects took at most %s, want %s: it was %s before", after.p99, bar, before.p99)
+	}
+	if attackTime(t) >= full && after.page > mostPage {
+		t.Errorf("95 of 100 looks at the status took at most %s, want %s", after.page, mostPage)
+	}
+}
+
+// figures are notes in short.
+type figures struct {
+	connects, exchanges, datagrams int
+	connected, answered            float64 // shares
+	silent                         float64
+	lost                           int
+	p50, p99, page                 time.Duration
+	longest, longestFlow           time.Duration
+}
+
+func (n *notes) figures() figures {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	slices.Sort(n.connects)
+	slices.Sort(n.pages)
+	page := atShare(n.pages, 0.95)
+	if len(n.pageless) > 0 {
+		page = patience
+	}
+	all := len(n.connects) + len(n.refused)
+	return figures{
+		connects: all, exchanges: n.exchanges, datagrams: n.datagrams,
+		connected: share(len(n.connects), all), answered: share(n.exchanges-len(n.unanswered), n.exchanges), silent: 1 - share(n.datagrams-n.silent, n.datagrams),
+		lost: len(n.lost), p50: atShare(n.connects, 0.5), p99: atShare(n.connects, 0.99), page: page,
+		longest: n.longest, longestFlow: n.longestFlow,
+	}
+}
+
+func (f figures) String() string {
+	return fmt.Sprintf("%d connects, %.2f %% worked, p50 %s, p99 %s; %d exchanges, %.2f %%; %d sessions lost; %d datagrams, %.2f %% silent; longest answer %s of sessions, %s of flows; status p95 %s",
+		f.connects, 100*f.connected, f.p50, f.p99, f.exchanges, 100*f.answered, f.lost, f.datagrams, 100*f.silent, f.longest.Round(time.Microsecond), f.longestFlow.Round(time.Microsecond), f.page)
+}
+
+func share(part, all int) float64 {
+	if all == 0 {
+		return math.NaN()
+	}
+	return float64(part) / float64(all)
+}
+
+// atShare is the value that a share of a sorted list is not above; zero of an empty one.
+func atShare(sorted []time.Duration, share float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[int(share*float64(len(sorted)-1))].Round(time.Microsecond)
+}
+
+// received counts what came to the box.
+func received(t *testing.T) (all traffic) {
+	t.Helper()
+	err := lab.Inside(lab.Edge, func() error {
+		l, err := netlink.LinkByName("wan0")
+		if err == nil {
+			all = traffic{l.Attrs().Statistics.RxPackets, l.Attrs().Statistics.RxBytes}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("read the counters of wan0: %v", err)
+	}
+	return all
+}
+
+func cameBack(t *testing.T, m *flood.Meter) traffic {
+	t.Helper()
+	packets, bytes, err := m.Back()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return traffic{packets, bytes}
+}
+
+// recovers expects that new players are served again soon after an attack. Otherwise the box begins anew, so that the next attack
+// is judged for itself.
+func recovers(t *testing.T) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(mostRecovery); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if err = served(); err == nil {
+			return
+		}
+	}
+	t.Errorf("%s after the attack: %v", mostRecovery, err)
+	renew(t)
+}
+
+// renew ends what is left of sessions and flows: edge begins with nothing. It ends in order, as kills condemn a plan.
+func renew(t *testing.T) {
+	t.Helper()
+	pid, err := lab.Child("edge")
+	must(t, err)
+	must(t, os.RemoveAll("/sys/fs/bpf/breakwater-lab"))
+	must(t, syscall.Kill(pid, syscall.SIGTERM))
+	eventually(t, served)
+	time.Sleep(time.Second) // players come back
+}
+
+// served tries a new player of each kind and family, by addresses that nobody else has.
+func served() error {
+	for _, f := range families {
+		fresh := within(f.players, 200+int(time.Now().UnixMilli()%50))
+		if _, err := tryLetter(fresh, netip.AddrPortFrom(f.edge, tcpPort), 1); err != nil {
+			return fmt.Errorf("a connect of %s: %w", fresh, err)
+		}
+		if err := tryDatagram(fresh, netip.AddrPortFrom(f.edge, udpPort), 1); err != nil {
+			return fmt.Errorf("an exchange of %s: %w", fresh, err)
+		}
+	}
+	return nil
+}
+
+// crowd is attackers with addresses of their own, who open sessions and say nothing.
+type crowd struct {
+	opening         sync.WaitGroup
+	stop            chan struct{}
+	opened, refused atomic.Int64
+}
+
+const (
+	attackers = 64   // at the same time
+	mostHeld  = 4000 // sessions; the oldest go first
+)
+
+func startCrowd() *crowd {
+	c := &crowd{stop: make(chan struct{})}
+	for i := range attackers {
+		c.opening.Go(func() { c.attack(i) })
+	}
+	return c
+}
+
+// attack opens sessions by many addresses, one after the other.
+func (c *crowd) attack(number int) {
+	var held []net.Conn
+	defer func() {
+		for _, h := range held {
+			_ = h.Close()
+		}
+	}()
+	for i := number; ; i += attackers {
+		select {
+		case <-c.stop:
+			return
+		default:
+		}
+		f := families[i/attackers%len(families)]
+		s, err := dial(within(f.crowd, i), netip.AddrPortFrom(f.edge, tcpPort), time.Second)
+		if err != nil {
+			c.refused.Add(1)
+			continue
+		}
+		c.opened.Add(1)
+		held = append(held, s)
+		if len(held) > mostHeld/attackers {
+			_ = held[0].(*net.TCPConn).SetLinger(0)
+			_ = held[0].Close()
+			held = held[1:]
+		}
+	}
+}
+
+func (c *crowd) end() {
+	close(c.stop)
+	c.opening.Wait()
+}
