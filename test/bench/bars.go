@@ -34,6 +34,10 @@ var bars = []bar{
 	{testDown64, targetKernel, targetNginx, 3},
 	{testDown64, targetKernel, targetSplice, 2},
 	{testUDP64, targetKernel, targetNginx, 1.6},
+
+	{testDrops, targetShielded, targetRaw, 3},
+	{testDrops, targetShielded, targetIPSet, 3},
+	{testDrops, targetShielded, targetNetdev, 3},
 }
 
 // barReport is the verdict on one bar. Measured 0: there is no figure, which does not meet it.

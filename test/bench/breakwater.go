@@ -31,13 +31,18 @@ var (
 	userEngine   = engine{plan.PathUser, plan.ShieldOff, edgeNS, edgeAddress, edgeOrigin, ""}
 	kernelEngine = engine{plan.PathKernel, plan.ShieldOff, kernelNS, kernelAddress, kernelOrigin, "/sys/fs/bpf/breakwater-bench"}
 	shieldEngine = engine{plan.PathKernel, plan.ShieldOn, shieldNS, shieldAddress, shieldOrigin, "/sys/fs/bpf/breakwater-bench-shield"}
+
+	// guardedEngine is for floods. Nothing is to come through, so its origin is nobody.
+	guardedEngine = engine{plan.PathKernel, plan.ShieldOn, guardedNS, guardedAddress, attackerOfIt, "/sys/fs/bpf/breakwater-bench-guarded"}
 )
+
+func (e engine) state() string  { return filepath.Join(workDir, e.namespace) }
+func (e engine) socket() string { return e.state() + ".sock" }
 
 // breakwaterEdge starts the real edge process and gives it a plan over its socket.
 func breakwaterEdge(core int, binary string, e engine) func(*target) (*process, error) {
 	return func(t *target) (*process, error) {
-		state := filepath.Join(workDir, e.namespace)
-		socket := state + ".sock"
+		state, socket := e.state(), e.socket()
 		if err := errors.Join(os.RemoveAll(socket), e.forget()); err != nil {
 			return nil, fmt.Errorf("remove what the last edge left: %w", err)
 		}

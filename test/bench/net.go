@@ -23,6 +23,8 @@ import (
 //	bwb-client -- bwb-kernel -- bwb-origin
 //	bwb-client -- bwb-shield -- bwb-origin
 //	bwb-client ---------------- bwb-origin
+//
+// Floods have two boxes of their own: bwb-attacker --- bwb-plain, and bwb-attacker --- bwb-guarded.
 const (
 	clientNS = "bwb-client"
 	originNS = "bwb-origin"
@@ -31,12 +33,18 @@ const (
 	kernelNS = "bwb-kernel" // breakwater, kernel path
 	shieldNS = "bwb-shield" // breakwater, kernel path behind the shield
 
+	attackerNS = "bwb-attacker"
+	plainNS    = "bwb-plain"
+	guardedNS  = "bwb-guarded" // breakwater
+
 	// Interface names inside a box.
 	wanName = "wan"
 	lanName = "lan"
+
+	plainName = "plain" // in the box without anything, so that its thread has a name of its own
 )
 
-var namespaces = []string{clientNS, boxNS, edgeNS, kernelNS, shieldNS, originNS}
+var namespaces = []string{clientNS, boxNS, edgeNS, kernelNS, shieldNS, originNS, attackerNS, plainNS, guardedNS}
 
 // link is one veth pair: a /24 of 198.18.0.0/15 with .1 on the left end and .2 on the right one.
 type link struct {
@@ -55,6 +63,8 @@ var links = []link{
 	{7, kernelNS, originNS, lanName, "kernel"},
 	{8, clientNS, shieldNS, "shield", wanName},
 	{9, shieldNS, originNS, lanName, "shield"},
+	{10, attackerNS, plainNS, "plain", plainName},
+	{11, attackerNS, guardedNS, "guarded", wanName},
 }
 
 func addressIn(subnet, host byte) netip.Addr { return netip.AddrFrom4([4]byte{198, 18, subnet, host}) }
@@ -69,6 +79,10 @@ var (
 	kernelOrigin  = addressIn(7, 2)
 	shieldAddress = addressIn(8, 10)
 	shieldOrigin  = addressIn(9, 2)
+
+	plainAddress   = addressIn(10, 2)
+	guardedAddress = addressIn(11, 10)
+	attackerOfIt   = addressIn(11, 1)
 )
 
 // routes are those between subnets that are not on one link.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -108,6 +110,33 @@ func newTargetReport(c test, name string, samples []sample, all results) targetR
 		tr.Proxy = summarize(proxy)
 	}
 	return tr
+}
+
+// flood measures the tests of floods and adds them.
+func (r *report) flood(ctx context.Context, o options, core int) error {
+	list := selectFloods(o)
+	if len(list) == 0 {
+		return nil
+	}
+	b, err := besiege(ctx, core, o.breakwater)
+	if err != nil {
+		return fmt.Errorf("set up the boxes for floods: %w", err)
+	}
+	all, err := b.floods(ctx, list, o.rounds, o.window, func(s string) { fmt.Fprintln(os.Stderr, s) })
+	if err := errors.Join(err, b.stop()); err != nil {
+		return err
+	}
+	for _, f := range list {
+		tr := testReport{Name: f.name, About: f.about, Unit: "ns/packet", Rate: "packet/s"}
+		for _, s := range f.stoppers {
+			samples := all[f.name][s.name]
+			tr.Targets = append(tr.Targets, newTargetReport(test{name: f.name, scale: 1}, s.name, samples, all))
+			r.Failed = append(r.Failed, failures(f.name, s.name, samples)...)
+		}
+		r.Tests = append(r.Tests, tr)
+	}
+	r.Bars = append(r.Bars, judge(all)...)
+	return nil
 }
 
 // timesLess is how many times less than the peer a target takes, per round. Idle memory is a difference: it gets

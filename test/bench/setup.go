@@ -53,6 +53,9 @@ func compare(ctx context.Context, o options) (r *report, err error) {
 		return nil, err
 	}
 	r = newReport(list, b.targets, all)
+	if err := r.flood(ctx, o, core); err != nil {
+		return nil, err
+	}
 	r.Machine = lookAround(core, realtime, o.breakwater)
 	r.Rounds, r.Window, r.Took = o.rounds, o.window, time.Since(began)
 	return r, nil

@@ -34,6 +34,10 @@ func (t testReport) print(w io.Writer) {
 		t.printMemory(w)
 		return
 	}
+	if t.isFlood() {
+		t.printFlood(w)
+		return
+	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(tw, "target\tCPU %s\t(lowest .. highest)\tproxy itself\tover no proxy\t\thaproxy\t\tnginx\t\t%s\t", t.Unit, t.Rate)
 	if t.hasLatency() {
@@ -70,6 +74,17 @@ func (t testReport) printMemory(w io.Writer) {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Name, total, spread,
 			figure(summarize(user).Median, len(user)), figure(summarize(kernel).Median, len(kernel)),
 			row.Haproxy.ratio(), row.Haproxy.ratioSpread(), row.Nginx.ratio(), row.Nginx.ratioSpread())
+	}
+	_ = tw.Flush() // an unwritable terminal shows itself
+}
+
+func (t testReport) isFlood() bool { return t.Name == testDrops || t.Name == testSYNs }
+
+func (t testReport) printFlood(w io.Writer) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(tw, "met by\tCPU %s\t(lowest .. highest)\t%s\t\n", t.Unit, t.Rate)
+	for _, row := range t.Targets {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t\n", row.Name, figure(row.Cost.Median, row.Cost.N), row.Cost.spread(), rate(row.Rate.Median))
 	}
 	_ = tw.Flush() // an unwritable terminal shows itself
 }
