@@ -62,14 +62,20 @@ func TestAttack(t *testing.T) {
 
 // attack is one that goes on. Counters are those of before until it ends, and then what it made of them.
 type attack struct {
-	vector  vector
-	began   time.Time
-	flood   *flood.Flood // of packets
-	crowd   *crowd       // of attackers with addresses of their own
-	meter   *flood.Meter
-	in      traffic                  // that came to the box
-	back    traffic                  // that it sent to strangers
-	vectors map[status.Vector]uint64 // as the box counts
+	vector vector
+	began  time.Time
+	flood  *flood.Flood // of packets
+	crowd  *crowd       // of attackers with addresses of their own
+	meter  *flood.Meter
+	in     traffic // that came to the box
+	back   traffic // that it sent to strangers
+	counts counts
+}
+
+// counts are what the box counts: packets by what they are, and what it turned away or ended by why.
+type counts struct {
+	vectors map[status.Vector]uint64
+	reasons map[status.Reason]uint64
 }
 
 // traffic is frames, and their bytes without what a wire adds.
@@ -86,7 +92,7 @@ func (t traffic) since(before traffic) traffic {
 
 func begun(t *testing.T, m *flood.Meter, v vector) *attack {
 	t.Helper()
-	a := &attack{vector: v, meter: m, began: time.Now(), vectors: counted(t), in: received(t), back: cameBack(t, m)}
+	a := &attack{vector: v, meter: m, began: time.Now(), counts: counted(t), in: received(t), back: cameBack(t, m)}
 	if v.shapes == nil {
 		a.crowd = startCrowd()
 		return a
@@ -124,15 +130,12 @@ func (a *attack) end(t *testing.T) {
 		a.in, a.back = received(t).since(a.in), cameBack(t, a.meter).since(a.back)
 		t.Logf("%.0f packets a second left, %.0f came, %.0f went back", float64(sent)/took, float64(a.in.packets)/took, float64(a.back.packets)/took)
 	}
-	now := counted(t)
-	for v, n := range now {
-		now[v] = n - a.vectors[v]
-	}
-	a.vectors = now
+	a.counts = counted(t).since(a.counts)
+	t.Logf("the box counts %v", a.counts)
 }
 
-// counted is what the shield counts by vector.
-func counted(t *testing.T) map[status.Vector]uint64 {
+// counted is what the box has counted so far.
+func counted(t *testing.T) counts {
 	t.Helper()
 	var s control.Status
 	eventually(t, func() error {
@@ -144,12 +147,32 @@ func counted(t *testing.T) map[status.Vector]uint64 {
 		}
 		return nil
 	})
-	sums := map[status.Vector]uint64{}
+	c := counts{map[status.Vector]uint64{}, map[status.Reason]uint64{}}
 	for _, v := range s.Edge.Shield.Vectors {
-		sums[v.Vector] += v.Packets
+		c.vectors[v.Vector] += v.Packets
 	}
-	return sums
+	for _, r := range s.Edge.Reasons {
+		c.reasons[r.Reason] += r.Count
+	}
+	return c
 }
+
+func (c counts) since(before counts) counts {
+	return counts{grown(c.vectors, before.vectors), grown(c.reasons, before.reasons)}
+}
+
+// grown is what has grown, and by how much.
+func grown[K comparable](now, before map[K]uint64) map[K]uint64 {
+	by := map[K]uint64{}
+	for key, n := range now {
+		if n > before[key] {
+			by[key] = n - before[key]
+		}
+	}
+	return by
+}
+
+func (c counts) String() string { return fmt.Sprintf("%v, %v", c.vectors, c.reasons) }
 
 // judge holds what strangers were sent to what they sent, as the box cannot know that they are none, and expects that the box
 // counts most packets as what they are.
@@ -162,13 +185,13 @@ func (a *attack) judge(t *testing.T) {
 		t.Errorf("%.2f bytes went back for each that came, want at most %.1f", ratio, mostBack)
 	}
 	most := status.Vector("none")
-	for v, n := range a.vectors {
-		if n > a.vectors[most] {
+	for v, n := range a.counts.vectors {
+		if n > a.counts.vectors[most] {
 			most = v
 		}
 	}
 	if most != a.vector.named {
-		t.Errorf("the box counts most packets as %s, want %s: %v", most, a.vector.named, a.vectors)
+		t.Errorf("the box counts most packets as %s, want %s: %v", most, a.vector.named, a.counts)
 	}
 }
 
