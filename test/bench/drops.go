@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -52,11 +53,19 @@ type floodTest struct {
 	name, about string
 	shape       func(to netip.Addr) flood.Shape
 	stoppers    []stopper
+	answered    bool // most packets are to have an answer; otherwise none is to get past what drops them
 }
 
-var strangers = flood.Strangers.String()
+// Of the network of attackers one half is turned away, and the other asks for connections.
+var (
+	turnedAway = netip.PrefixFrom(flood.Strangers.Addr(), flood.Strangers.Bits()+1)
+	asking     = netip.PrefixFrom(netip.MustParseAddr("198.19.128.0"), flood.Strangers.Bits()+1)
+)
+
+const synPort = 7100
 
 func floodTests() []floodTest {
+	strangers := turnedAway.String()
 	list := func() string {
 		var b strings.Builder
 		b.WriteString("create bench hash:net maxelem 200000\nadd bench " + strangers + "\n")
@@ -72,7 +81,7 @@ func floodTests() []floodTest {
 		"add rule netdev bench in ip saddr " + strangers + " drop"}
 	return []floodTest{
 		{name: testDrops, about: "64 bytes of UDP from random addresses of a network that is turned away",
-			shape: func(to netip.Addr) flood.Shape { return flood.UDP(toPort(to, 27015), make([]byte, 22)) },
+			shape: func(to netip.Addr) flood.Shape { return flood.UDP(from(turnedAway, to, 27015), make([]byte, 22)) },
 			stoppers: []stopper{
 				{name: targetNothing, lets: true},
 				{name: targetRaw, up: [][]string{raw}, down: [][]string{undo}},
@@ -80,6 +89,9 @@ func floodTests() []floodTest {
 				{name: targetNetdev, up: [][]string{nft}, down: [][]string{{"nft", "delete", "table", "netdev", "bench"}}},
 				{name: targetShielded, guarded: true},
 			}},
+		{name: testSYNs, about: "requests for connections from random addresses, of which each gets a SYN cookie", answered: true,
+			shape:    func(to netip.Addr) flood.Shape { return flood.TCP(from(asking, to, synPort), flood.SYN, nil) },
+			stoppers: []stopper{{name: targetCookies}, {name: targetShielded, guarded: true}}},
 	}
 }
 
@@ -94,22 +106,23 @@ func selectFloods(o options) (list []floodTest) {
 	return list
 }
 
-func toPort(to netip.Addr, port uint16) flood.Ends {
-	return flood.Ends{From: flood.Strangers, To: netip.PrefixFrom(to, to.BitLen()), ToPort: port}
+func from(network netip.Prefix, to netip.Addr, port uint16) flood.Ends {
+	return flood.Ends{From: network, To: netip.PrefixFrom(to, to.BitLen()), ToPort: port}
 }
 
 // besieged is the two boxes.
 type besieged struct {
-	core   int
-	edge   *process
-	target target
-	meters []*flood.Meter
-	thread map[bool]int // which receives, by guarded
+	core    int
+	edge    *process
+	target  target
+	listens net.Listener // without breakwater
+	meters  map[bool]*flood.Meter
+	thread  map[bool]int // which receives, by guarded
 }
 
 // besiege sets them up.
 func besiege(ctx context.Context, core int, breakwater string) (b *besieged, err error) {
-	b = &besieged{core: core, thread: map[bool]int{}, target: target{originPort: 7000, header: HeaderNone}}
+	b = &besieged{core: core, meters: map[bool]*flood.Meter{}, thread: map[bool]int{}, target: target{originPort: 7000, header: HeaderNone}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.stop())
@@ -121,7 +134,7 @@ func besiege(ctx context.Context, core int, breakwater string) (b *besieged, err
 	if err := ban(ctx, guardedEngine); err != nil {
 		return b, err
 	}
-	if err := inNamespace(plainNS, func() error { return takeFrames(plainName) }); err != nil {
+	if err := b.plain(ctx); err != nil {
 		return b, err
 	}
 	for _, box := range []struct {
@@ -145,7 +158,7 @@ func besiege(ctx context.Context, core int, breakwater string) (b *besieged, err
 		err = inNamespace(attackerNS, func() error {
 			m, err := flood.Attach(box.attackers)
 			if err == nil {
-				b.meters = append(b.meters, m)
+				b.meters[box.guarded] = m
 			}
 			return err
 		})
@@ -156,8 +169,30 @@ func besiege(ctx context.Context, core int, breakwater string) (b *besieged, err
 	return b, nil
 }
 
+// plain makes the box without breakwater one that could be attacked: it polls, has a way to the attackers, and listens with
+// SYN cookies for everybody (tcp_syncookies of ip-sysctl).
+func (b *besieged) plain(ctx context.Context) error {
+	if err := ip(ctx, "-n", plainNS, "route", "add", flood.Strangers.String(), "via", addressIn(10, 1).String()); err != nil {
+		return err
+	}
+	return inNamespace(plainNS, func() (err error) {
+		if err := os.WriteFile("/proc/sys/net/ipv4/tcp_syncookies", []byte("2"), 0); err != nil {
+			return fmt.Errorf("let the kernel send cookies: %w", err)
+		}
+		var lc net.ListenConfig
+		lc.SetMultipathTCP(false)
+		if b.listens, err = lc.Listen(ctx, "tcp", netip.AddrPortFrom(plainAddress, synPort).String()); err != nil {
+			return fmt.Errorf("listen in %s: %w", plainNS, err)
+		}
+		return takeFrames(plainName)
+	})
+}
+
 func (b *besieged) stop() error {
 	var errs []error
+	if b.listens != nil {
+		errs = append(errs, b.listens.Close())
+	}
 	for _, m := range b.meters {
 		errs = append(errs, inNamespace(attackerNS, m.Close))
 	}
@@ -170,8 +205,8 @@ func (b *besieged) stop() error {
 // ban turns the attackers' network away.
 func ban(ctx context.Context, e engine) error {
 	l := edgelink.New(e.socket())
-	if err := l.SetBans(ctx, []plan.Ban{{Prefix: flood.Strangers}}); err != nil {
-		return fmt.Errorf("ban %s: %w", strangers, err)
+	if err := l.SetBans(ctx, []plan.Ban{{Prefix: turnedAway}}); err != nil {
+		return fmt.Errorf("ban %s: %w", turnedAway, err)
 	}
 	return nil
 }
@@ -236,11 +271,14 @@ func (b *besieged) floods(ctx context.Context, list []floodTest, rounds int, win
 	return all, nil
 }
 
+// arming is how long defences take that rest in peace time.
+const arming = 1500 * time.Millisecond
+
 // meet is one cell.
 func (b *besieged) meet(ctx context.Context, test floodTest, s stopper, window time.Duration) (cell sample, err error) {
-	ns, name, from, to := plainNS, plainName, "plain", plainAddress
+	ns, name, by, to := plainNS, plainName, "plain", plainAddress
 	if s.guarded {
-		ns, name, from, to = guardedNS, wanName, "guarded", guardedAddress
+		ns, name, by, to = guardedNS, wanName, "guarded", guardedAddress
 	}
 	if err := s.commands(ctx, ns, s.up); err != nil {
 		return cell, err
@@ -248,13 +286,13 @@ func (b *besieged) meet(ctx context.Context, test floodTest, s stopper, window t
 	defer func() { err = errors.Join(err, s.commands(ctx, ns, s.down)) }()
 	var f *flood.Flood
 	err = inNamespace(attackerNS, func() (err error) {
-		f, err = flood.Start(flood.Options{Interface: from, For: window + time.Minute}, test.shape(to))
+		f, err = flood.Start(flood.Options{Interface: by, For: window + time.Minute}, test.shape(to))
 		return err
 	})
 	if err != nil {
 		return cell, err
 	}
-	time.Sleep(max(warmUp, window/4))
+	time.Sleep(arming)
 	before, err := b.look(ns, name, s.guarded)
 	if err != nil {
 		return cell, errors.Join(err, end(f))
@@ -265,11 +303,13 @@ func (b *besieged) meet(ctx context.Context, test floodTest, s stopper, window t
 		return cell, err
 	}
 	cell.Units, cell.Took, cell.SoftIRQ = after.packets-before.packets, after.at.Sub(before.at), after.cpu-before.cpu
-	past := after.past - before.past
+	past, back := after.past-before.past, after.back-before.back
 	switch {
 	case cell.Units < 1000:
 		cell.Error = fmt.Sprintf("%d packets came", cell.Units)
-	case s.lets != (past > cell.Units/100):
+	case test.answered && back < cell.Units*9/10:
+		cell.Error = fmt.Sprintf("%d of %d packets were answered", back, cell.Units)
+	case !test.answered && s.lets != (past > cell.Units/100):
 		cell.Error = fmt.Sprintf("%d of %d packets got past it", past, cell.Units)
 	default:
 		cell.Cost = float64(cell.SoftIRQ) / float64(cell.Units)
@@ -299,7 +339,8 @@ func (s stopper) commands(ctx context.Context, ns string, list [][]string) error
 // sight is what a box has done until a moment.
 type sight struct {
 	at                 time.Time
-	cpu, packets, past int64 // ns of the thread; received; seen by UDP or TCP
+	cpu, packets, past int64 // ns of the thread; received; seen by UDP
+	back               int64 // packets to attackers
 }
 
 func (b *besieged) look(ns, name string, guarded bool) (s sight, err error) {
@@ -307,6 +348,11 @@ func (b *besieged) look(ns, name string, guarded bool) (s sight, err error) {
 	if s.cpu, err = taskRunTime(b.thread[guarded]); err != nil {
 		return s, err
 	}
+	back, _, err := b.meters[guarded].Back()
+	if err != nil {
+		return s, fmt.Errorf("read the meter: %w", err)
+	}
+	s.back = int64(back) //nolint:gosec // as packets
 	err = inNamespace(ns, func() error {
 		l, err := netlink.LinkByName(name)
 		if err != nil {
