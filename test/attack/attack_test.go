@@ -43,20 +43,28 @@ func TestAttack(t *testing.T) {
 	m := begin(t)
 	startOrigins(t)
 	p := startPlayers(t)
+	var misnamed []string
 	for _, v := range vectors {
 		t.Run(v.name, func(t *testing.T) {
 			idle := p.watch()
 			time.Sleep(min(attackTime(t)/3, 5*time.Second))
 			during := p.watch()
-			a := begun(t, m, v)
+			l, a := lookOut(v), begun(t, m, v)
 			time.Sleep(attackTime(t))
 			a.end(t)
+			l.end()
 			p.watch()
 			time.Sleep(time.Second) // most of those who came during the attack are served or not by now
 			judge(t, v, idle, during)
 			a.judge(t)
 			recovers(t)
+			if !l.judge(t, v) {
+				misnamed = append(misnamed, v.name)
+			}
 		})
+	}
+	if len(misnamed) > len(vectors)/slip {
+		t.Errorf("%d of %d attacks are called by a wrong name: %v", len(misnamed), len(vectors), misnamed)
 	}
 }
 
