@@ -148,7 +148,7 @@ type bpfGuard struct {
 	Flows     bpfRate
 	Clients   bpfRate
 	SynRate   uint32
-	Zero      uint32
+	Room      uint32
 }
 
 type bpfHolder struct {

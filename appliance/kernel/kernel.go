@@ -88,6 +88,8 @@ type Path struct {
 	shield     shield
 	cookies    bpfCookieState // as the programs have it
 	banned     map[netip.Prefix]bool
+	ports      int64           // source ports towards each address of an origin
+	crowded    map[uint32]bool // numbers of services with many flows (room.go)
 	rules      rules
 	classes    classes
 
@@ -118,7 +120,10 @@ func Open(o Options) (*Path, error) {
 		// The program of the last process must not go on by tables that nobody keeps.
 		return nil, errors.Join(err, switchAllOff(o.Dir))
 	}
-	k := &Path{options: o, objects: objects, links: make(map[int]*attachment), ways: make(map[netip.Addr]Route)}
+	k := &Path{options: o, objects: objects, links: make(map[int]*attachment), ways: make(map[netip.Addr]Route), crowded: make(map[uint32]bool)}
+	if first, last, err := sourcePorts(); err == nil { // attach says what is wrong
+		k.ports = int64(last) - int64(first) + 1
+	}
 	if k.events, err = ringbuf.NewReader(objects.Events); err != nil {
 		return nil, errors.Join(fmt.Errorf("read the events of the kernel path: %w", err), objects.close())
 	}

@@ -5,6 +5,7 @@ package kernel
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -212,9 +213,7 @@ func TestListsChange(t *testing.T) {
 	}
 	one := netip.MustParsePrefix("198.51.100.7/32")
 	wanted := ruleSet{}
-	for p, class := range r.path.rules.entered {
-		wanted[p] = class
-	}
+	maps.Copy(wanted, r.path.rules.entered)
 	wanted[one] = lists.Banned
 	best := time.Hour
 	for range 20 {

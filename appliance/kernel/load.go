@@ -181,7 +181,7 @@ func mapsOf(m *bpfMaps) (map[string]*ebpf.Map, error) {
 	list := make(map[string]*ebpf.Map)
 	fields := reflect.ValueOf(m).Elem()
 	for i := range fields.NumField() {
-		entry, is := fields.Field(i).Interface().(*ebpf.Map)
+		entry, is := reflect.TypeAssert[*ebpf.Map](fields.Field(i))
 		if !is {
 			return nil, fmt.Errorf("the field %s is no map", fields.Type().Field(i).Name)
 		}

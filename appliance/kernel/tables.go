@@ -192,6 +192,7 @@ func (k *Path) buildPools(p *plan.Plan, t *tables) error {
 	}
 	slices.Sort(t.interfaces)
 	t.interfaces = slices.Compact(t.interfaces)
+	k.buildRoom(p, t)
 	return nil
 }
 

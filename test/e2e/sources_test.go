@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -119,7 +120,7 @@ func TestSilentClient(t *testing.T) {
 		}
 		for {
 			if _, err := silent.Read(make([]byte, 512)); err != nil { // the origin speaks first
-				if e, ok := err.(net.Error); ok && e.Timeout() {
+				if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
 					t.Error("a client that says nothing is not closed")
 				}
 				break

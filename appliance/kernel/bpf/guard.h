@@ -76,7 +76,7 @@ struct guard {
 	struct rate flows;   /* that begin */
 	struct rate clients; /* sessions and flows that begin */
 	__u32 syn_rate; /* more SYNs a second arm SYN cookies; 0: nothing does */
-	__u32 zero;
+	__u32 room;     /* flows that there may be when a client begins one who is not known; 0: any number */
 };
 
 #define SYN_ALWAYS 4294967295 /* armed in peace, too */

@@ -197,7 +197,7 @@ struct limiting {
 	__u32 generation;
 	__u32 length;  /* of the frame */
 	__u32 service; /* number, for what begins */
-	__u32 zero;
+	__u32 room;    /* as of struct guard */
 	struct rate flows;   /* of the service */
 	struct rate clients;
 };
@@ -265,6 +265,14 @@ static __always_inline bool may_begin(struct bucket *b, const struct source_limi
 	return fits_in(b, l, of, CLAIMED, length, now) && spend(&b->clients, &r, 1, now, 0);
 }
 
+/* has_room tells whether a service may have one more flow of somebody who is not known. */
+static __always_inline bool has_room(__u32 service, __u32 room)
+{
+	struct count *n = bpf_map_lookup_elem(&service_counts, &service);
+
+	return !room || !n || n->flows < room;
+}
+
 /* limit_new tells why a packet that begins a session or flow is too much. First comes what costs least in a flood: budgets that
  * are used up, which keep a quarter for clients that are known. */
 __noinline int limit_new(struct tuple *t, struct limiting *a)
@@ -294,6 +302,8 @@ __noinline int limit_new(struct tuple *t, struct limiting *a)
 	if (used_up(p->clients, &a->clients, now, known ? 0 : a->clients.depth / 4) ||
 	    (udp && (used_up(p->flows, &a->flows, now, known ? 0 : a->flows.depth / 4) ||
 		     used_up(c->flows, &l->flows, now, known ? 0 : l->flows.depth / 4))))
+		return WHY_NEW_CLIENTS;
+	if (udp && !known && !has_room(service, a->room))
 		return WHY_NEW_CLIENTS;
 	pressed = half_used(p->clients, &a->clients, now) ||
 		  (udp && (half_used(p->flows, &a->flows, now) || half_used(c->flows, &l->flows, now)));

@@ -321,7 +321,7 @@ static __always_inline bool query(struct xdp_md *ctx, struct frame *f)
 /* begins judges what begins a session or flow. */
 static __always_inline __u32 begins(struct frame *f, struct finding *n, struct guard *g, __u32 generation)
 {
-	struct limiting a = {.now = n->now, .generation = generation, .length = f->length, .service = n->service, .flows = g->flows, .clients = g->clients};
+	struct limiting a = {.now = n->now, .generation = generation, .length = f->length, .service = n->service, .room = g->room, .flows = g->flows, .clients = g->clients};
 
 	return limit_new(&f->tuple, &a);
 }
