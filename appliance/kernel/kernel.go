@@ -88,8 +88,7 @@ type Path struct {
 	shield     shield
 	cookies    bpfCookieState // as the programs have it
 	banned     map[netip.Prefix]bool
-	ports      int64           // source ports towards each address of an origin
-	crowded    map[uint32]bool // numbers of services with many flows (room.go)
+	ports      int64 // source ports towards each address of an origin
 	rules      rules
 	classes    classes
 
@@ -120,7 +119,7 @@ func Open(o Options) (*Path, error) {
 		// The program of the last process must not go on by tables that nobody keeps.
 		return nil, errors.Join(err, switchAllOff(o.Dir))
 	}
-	k := &Path{options: o, objects: objects, links: make(map[int]*attachment), ways: make(map[netip.Addr]Route), crowded: make(map[uint32]bool)}
+	k := &Path{options: o, objects: objects, links: make(map[int]*attachment), ways: make(map[netip.Addr]Route)}
 	if first, last, err := sourcePorts(); err == nil { // attach says what is wrong
 		k.ports = int64(last) - int64(first) + 1
 	}

@@ -50,7 +50,6 @@ func (k *Path) sweep() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var failed error
-	k.findCrowded()
 	clock := now()
 	err := k.each(func(slot uint32, s *bpfSession) {
 		failed = errors.Join(failed, k.sweepSlot(clock, slot, s))
@@ -102,7 +101,7 @@ func (k *Path) timedOut(s *bpfSession, since func(uint64) time.Duration) (status
 	}
 	switch {
 	case s.Protocol == protocolUDP:
-		return status.Normal, since(s.Active) > k.idleFlow(s, t)
+		return status.Normal, since(s.Active) > t.IdleFlow(s.Rounds >= provenRounds)
 	case s.State == stateSYN:
 		return status.ConnectTimeout, since(s.Started) > t.Connect
 	case s.Side[client].Flags&sideProven == 0 && since(s.Started) > unproven:

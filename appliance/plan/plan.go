@@ -119,7 +119,19 @@ type Timeouts struct {
 	Idle       time.Duration `json:"idle"`       // no byte in either direction
 	HalfClose  time.Duration `json:"halfClose"`  // one direction finished and no byte in the other
 	WriteStall time.Duration `json:"writeStall"` // a side accepts no byte of what waits for it
-	FlowIdle   time.Duration `json:"flowIdle"`   // UDP
+	FlowIdle   time.Duration `json:"flowIdle"`   // UDP; see IdleFlow
+}
+
+// unprovenFlow is how long a flow may be idle whose client has proven nothing: it may be made up, and whoever made it up must not
+// keep the place from those whose address it bears.
+const unprovenFlow = 10 * time.Second
+
+// IdleFlow is how long a flow may be idle. One is proven when its client spoke twice after an answer.
+func (t Timeouts) IdleFlow(proven bool) time.Duration {
+	if proven {
+		return t.FlowIdle
+	}
+	return min(t.FlowIdle, unprovenFlow)
 }
 
 // ServiceLimits bound one service. Zero means no limit of its own.

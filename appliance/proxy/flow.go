@@ -97,7 +97,7 @@ func (w *worker) newFlow(table *table, client, edge netip.AddrPort) *flow {
 		w.reasons.udp[why].Add(1)
 		return nil
 	}
-	index, f, gen := w.flows.take(w.now + int64(service.Timeouts.FlowIdle))
+	index, f, gen := w.flows.take(w.now + int64(service.Timeouts.IdleFlow(false)))
 	*f = flow{
 		id: w.newID(), index: index, gen: gen, key: keyOf(client, edge), service: service, target: target,
 		client: client, edge: edge, started: w.now, active: w.now, fd: -1,
@@ -385,7 +385,7 @@ func (w *worker) releaseFlow(f *flow) {
 
 func (w *worker) sweepFlows() {
 	w.flows.sweep(w.now, func(_ uint32, f *flow) int64 {
-		if due := f.active + int64(f.service.Timeouts.FlowIdle); due > w.now {
+		if due := f.active + int64(f.service.Timeouts.IdleFlow(f.rounds >= provenRounds)); due > w.now {
 			return due
 		}
 		w.endFlow(f, status.Normal)

@@ -165,7 +165,7 @@ type Timeouts struct {
 	Idle       Duration `json:"idle,omitzero"`       // default 2h
 	HalfClose  Duration `json:"halfClose,omitzero"`  // default 60s
 	WriteStall Duration `json:"writeStall,omitzero"` // default 30s
-	FlowIdle   Duration `json:"flowIdle,omitzero"`   // default 120s
+	FlowIdle   Duration `json:"flowIdle,omitzero"`   // default 120s; 10s at most until the client has spoken twice after an answer
 }
 
 // ServiceLimits bound one service. Zero: no limit of its own, unless a default is named.
