@@ -95,7 +95,7 @@ func TestNewBox(t *testing.T) {
 	})
 }
 
-// checkPath: the kernel of the image takes the programs of the kernel path, which carry the players.
+// checkPath: the kernel of the image takes the programs of the kernel path, which carry the players, and of the shield before it.
 func (b *browser) checkPath(t *testing.T) {
 	var list status.SessionList
 	b.call(t, http.MethodGet, "/api/v1/sessions", nil, &list)
@@ -106,6 +106,13 @@ func (b *browser) checkPath(t *testing.T) {
 	}
 	if len(list.Sessions) == 0 {
 		t.Error("the flow of the player is gone")
+	}
+	var seen control.Status
+	b.call(t, http.MethodGet, "/api/v1/status", nil, &seen)
+	if seen.Edge == nil || seen.Edge.Shield.Mode != plan.ShieldOn || len(seen.Edge.Shield.Attachments) != 1 || seen.Edge.Shield.Attachments[0].Mode == "none" {
+		t.Errorf("the shield is not in front of the players: %+v", seen.Edge)
+	} else {
+		t.Logf("the shield is there: %+v", seen.Edge.Shield.Attachments[0])
 	}
 }
 
