@@ -41,8 +41,8 @@ func stages(privileged []string) []stage {
 	}
 	end := asRoot("go", "test", "-json", "-tags", "e2e", "-count=1", "-p=1", "-timeout=30m")
 	const browser = "./test/browser"
-	// What says nothing of engines, and takes long.
-	const skip = "Ladder|EveryTCPPort|KillOf|EdgeRestart|UDPFlood|Unconfirmed|Drift|Memory|LocalServices|BadInput|ClearLeaves|FewFiles|OriginDown|SilentOrigin|HealthChecks"
+	// What says nothing of engines, or tries both, and takes long.
+	const skip = "Ladder|EveryTCPPort|KillOf|EdgeRestart|UDPFlood|Unconfirmed|Drift|Memory|LocalServices|BadInput|ClearLeaves|FewFiles|OriginDown|SilentOrigin|HealthChecks|Cookie|SYNFlood|OfOneAddress|SilentClient"
 	onUserPath := slices.Concat([]string{"env", "BREAKWATER_PATH=user"}, end, []string{"-skip", skip, "./test/e2e"})
 	headless := slices.DeleteFunc(privileged, func(dir string) bool { return dir == browser })
 	return []stage{
