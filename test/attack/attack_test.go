@@ -33,6 +33,7 @@ const (
 	mostPage        = time.Second
 	mostBack        = 3.0 // bytes to strangers for each of theirs, on the wire
 	mostRecovery    = 5 * time.Second
+	mostCalm        = 4000 // flows of players, and what is left of others
 
 	// noise is how long a connect may take on any machine that does other things as well. A SYN that was lost takes a second.
 	noise = 400 * time.Millisecond
@@ -46,6 +47,7 @@ func TestAttack(t *testing.T) {
 	var misnamed []string
 	for _, v := range vectors {
 		t.Run(v.name, func(t *testing.T) {
+			eventually(t, calm)
 			idle := p.watch()
 			time.Sleep(min(attackTime(t)/3, 5*time.Second))
 			during := p.watch()
@@ -66,6 +68,25 @@ func TestAttack(t *testing.T) {
 	if len(misnamed) > len(vectors)/slip {
 		t.Errorf("%d of %d attacks are called by a wrong name: %v", len(misnamed), len(vectors), misnamed)
 	}
+}
+
+// calm tells whether the flows of the attack before have ended, so that each vector is judged by itself.
+func calm() error {
+	var s control.Status
+	if err := get("/api/v1/status", &s); err != nil {
+		return err
+	}
+	if s.Edge == nil {
+		return errors.New("edge does not answer")
+	}
+	flows := int64(0)
+	for _, service := range s.Edge.Services {
+		flows += service.Flows
+	}
+	if flows > mostCalm {
+		return fmt.Errorf("%d flows are left", flows)
+	}
+	return nil
 }
 
 // attack is one that goes on. Counters are those of before until it ends, and then what it made of them.

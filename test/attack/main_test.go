@@ -44,7 +44,7 @@ const (
 )
 
 // patience is how long to wait for something that must happen. No case measures with it.
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 // TestMain starts the lab. What the box logs goes to the file that BREAKWATER_E2E_LOG names, else to standard error.
 func TestMain(m *testing.M) {
