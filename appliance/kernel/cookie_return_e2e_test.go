@@ -5,6 +5,7 @@ package kernel
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -313,5 +314,31 @@ func TestAnswersBounded(t *testing.T) {
 			other.from = netip.AddrPortFrom(map[bool]netip.Addr{true: netip.MustParseAddr("203.0.114.9"), false: netip.MustParseAddr("2001:db9::9")}[f.client.Is4()], 50000)
 			r.asks(t, other)
 		})
+	}
+}
+
+// TestSegmentBehindCookie: what comes close behind a right cookie, and has none itself, goes the same way. The clock of the program
+// that gives clients to listeners is a little ahead of the shield's.
+func TestSegmentBehindCookie(t *testing.T) {
+	r := cookieRig(t)
+	for n, f := range families {
+		for age, passes := range map[time.Duration]bool{-3 * time.Millisecond: true, 0: true, 100 * time.Millisecond: false} {
+			t.Run(fmt.Sprintf("%s/given %s ago", f.name, age), func(t *testing.T) {
+				in := f.opening(protocolTCP, uint16(47000+10*n)+uint16(age/time.Millisecond)%7, portArmed) //nolint:gosec // small
+				p := reply(in, r.asks(t, in))
+				if verdict, _, marked := r.shielded(t, p.frame()); verdict != xdpPass || !marked {
+					t.Fatalf("a right cookie has the verdict %d, marked %t", verdict, marked)
+				}
+				for key, a := range entriesOf[bpfTuple, bpfAdmission](t, r.path.objects.Admissions) {
+					a.Assigned = now() - uint64(age) //nolint:gosec // it wraps as it should
+					putEntry(t, r.path.objects.Admissions, key, a)
+				}
+				p.seq += 1300
+				want := map[bool]int{true: xdpPass, false: xdpDrop}[passes]
+				if verdict, _, marked := r.shielded(t, p.frame()); verdict != want || marked != passes {
+					t.Errorf("what is behind it has the verdict %d, marked %t, want %d", verdict, marked, want)
+				}
+			})
+		}
 	}
 }

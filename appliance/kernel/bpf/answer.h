@@ -76,10 +76,7 @@ static __always_inline bool any_answers(__u64 now)
 		mine->count--;
 		return true;
 	}
-	if (now - all->second >= SECOND) {
-		all->second = now;
-		all->count = 0;
-	}
+	begin_second(all, now);
 	if (all->count >= ALL_ANSWERS)
 		return false;
 	__sync_fetch_and_add(&all->count, SHARE_ANSWERS);
@@ -150,7 +147,6 @@ static __always_inline void answer_v6(__be32 *ip, const struct frame *f)
 	copy_words(ip + 2, f->tuple.dst);
 	copy_words(ip + 6, f->tuple.src);
 }
-
 
 /* resize makes the frame as long as the answer is. It grows at its head, where drivers leave room for programs; what there is behind
  * a small frame is often less than the options need. */

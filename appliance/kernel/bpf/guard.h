@@ -211,4 +211,13 @@ struct {
 TABLE(guards, struct guard); /* in the order of services */
 TABLE(packet_rules, struct packet_rule);
 
+/* begin_second counts from 0 again when a second is over. Another core may have begun one a moment after now. */
+static __always_inline void begin_second(struct gauge *g, __u64 now)
+{
+	if ((__s64)(now - g->second) < (__s64)SECOND)
+		return;
+	g->second = now;
+	g->count = 0;
+}
+
 #endif

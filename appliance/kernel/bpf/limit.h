@@ -125,15 +125,6 @@ static __always_inline void count_sources(__u32 what)
 		(*n)++;
 }
 
-/* begin_second counts from 0 again when a second is over. Another core may have begun one a moment after now. */
-static __always_inline void begin_second(struct gauge *g, __u64 now)
-{
-	if ((__s64)(now - g->second) < (__s64)SECOND)
-		return;
-	g->second = now;
-	g->count = 0;
-}
-
 /* trickles_through counts one more of something, and tells whether it is among the first so many of this second. */
 static __always_inline bool trickles_through(__u32 which, __u64 now, __u64 most)
 {

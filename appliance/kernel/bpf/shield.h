@@ -390,7 +390,7 @@ static __always_inline int judge_ack(struct xdp_md *ctx, struct frame *f, struct
 	__u32 why;
 
 	if (!read_cookie(ctx, f, n->now, &fresh)) {
-		if (!known || (known->assigned && n->now - known->assigned > BATCH))
+		if (!known || (known->assigned && (__s64)(n->now - known->assigned) > (__s64)BATCH)) /* the clock of let_in is a little ahead */
 			return XDP_ABORTED;
 	} else if (!known || known->ack != fresh.ack) {
 		why = begins(f, n, g, generation);
