@@ -42,8 +42,8 @@ const (
 )
 
 var (
-	alertFields   = []string{webhooksField, "shield.sensitivity", "alerts.email.server", "alerts.email.tls", "alerts.email.from", "alerts.email.to", "alerts.email.user"}
-	webhookFields = []string{"was", "name", "kind"}
+	alertFields = []string{webhooksField, "shield.sensitivity", "alerts.email.server", "alerts.email.tls", "alerts.email.from", "alerts.email.to", "alerts.email.user"}
+	webhookRows = rows{list: webhooksField, input: "webhooks", fields: []string{"was", "name", "kind"}, most: maxWebhooks}
 )
 
 // AlertsForm shows who is told.
@@ -73,10 +73,10 @@ func alertValues(s settings.Settings) url.Values {
 
 func (p *Pages) showAlerts(c echo.Context, code int, now settings.Settings, view alertsView) error {
 	fields := slices.Clone(alertFields)
-	for i := range webhookCount(view.Form.Values) {
+	for i := range webhookRows.count(view.Form.Values) {
 		at := elementAt(webhooksField, i)
 		view.Rows = append(view.Rows, webhookRow{Form: view.Form, Number: i + 1, At: at})
-		for _, field := range webhookFields {
+		for _, field := range webhookRows.fields {
 			fields = append(fields, at+"."+field)
 		}
 	}
@@ -88,14 +88,6 @@ func (p *Pages) showAlerts(c echo.Context, code int, now settings.Settings, view
 	return p.render(c, code, "alerts", view)
 }
 
-func webhookCount(values url.Values) int {
-	n, err := strconv.Atoi(values.Get("webhooks"))
-	if err != nil {
-		return 0
-	}
-	return min(max(n, 0), maxWebhooks)
-}
-
 // AlertsSave takes the form: one more webhook, one less, the review, or the form again with what is wrong.
 func (p *Pages) AlertsSave(c echo.Context) error {
 	values, base, draft, err := p.sent(c)
@@ -105,15 +97,13 @@ func (p *Pages) AlertsSave(c echo.Context) error {
 	view := alertsView{Form: form{Values: values}, Base: base}
 	switch do, row, _ := strings.Cut(values.Get("do"), " "); do {
 	case "add":
-		values.Set("webhooks", strconv.Itoa(min(webhookCount(values)+1, maxWebhooks)))
+		webhookRows.add(values)
 		return p.showAlerts(c, http.StatusOK, draft, view)
 	case "remove":
-		keepWebhooks(values, func(number int) bool { return strconv.Itoa(number+1) != row })
+		webhookRows.remove(values, row)
 		return p.showAlerts(c, http.StatusOK, draft, view)
 	}
-	keepWebhooks(values, func(number int) bool {
-		return strings.TrimSpace(values.Get(elementAt(webhooksField, number)+".name")) != ""
-	})
+	webhookRows.keep(values, func(row string, _ int) bool { return strings.TrimSpace(values.Get(row+".name")) != "" })
 	t := typed{values: values}
 	draft.Alerts = t.alerts(draft.Alerts)
 	draft.Shield.Sensitivity = t.chosen("shield.sensitivity", draft.Shield.Sensitivity, "normal")
@@ -142,7 +132,7 @@ func ofAlerts(problems []settings.Problem) []settings.Problem {
 // alerts reads the form.
 func (t *typed) alerts(was settings.Alerts) settings.Alerts {
 	a := settings.Alerts{Email: t.email(was.Email)}
-	for i := range webhookCount(t.values) {
+	for i := range webhookRows.count(t.values) {
 		row := elementAt(webhooksField, i) + "."
 		var before settings.Webhook
 		if at, err := strconv.Atoi(t.text(row + "was")); err == nil && at >= 0 && at < len(was.Webhooks) {
@@ -162,26 +152,6 @@ func (t *typed) email(was settings.Email) settings.Email {
 		e.TLS = t.chosen("alerts.email.tls", was.TLS, "starttls")
 	}
 	return e
-}
-
-// keepWebhooks leaves those rows in a form that keep tells; those behind the others move up.
-func keepWebhooks(values url.Values, keep func(number int) bool) {
-	kept := 0
-	for i := range webhookCount(values) {
-		from, to := elementAt(webhooksField, i), elementAt(webhooksField, kept)
-		stays := keep(i)
-		if stays {
-			kept++
-		}
-		for _, name := range webhookFields {
-			value, typed := values[from+"."+name]
-			values.Del(from + "." + name)
-			if typed && stays {
-				values[to+"."+name] = value
-			}
-		}
-	}
-	values.Set("webhooks", strconv.Itoa(kept))
 }
 
 // AlertSecret keeps the URL of a webhook or the password for the mail server, which are no part of the settings.

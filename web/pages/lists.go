@@ -65,7 +65,7 @@ const (
 var (
 	listsFields = []string{listsField, "shield.allow", "shield.deny", "shield.countries.deny", "shield.countries.allow", "shield.countries.url",
 		"shield.networks.deny", "shield.networks.allow", "shield.networks.url"}
-	listFields = []string{"was", "name", "action", "url", "refresh", "expiry"}
+	listRows = rows{list: listsField, input: "lists", fields: []string{"was", "name", "action", "url", "refresh", "expiry"}, most: maxListRows}
 )
 
 // Lists shows what is known of each list, and the form.
@@ -91,10 +91,10 @@ func (p *Pages) showLists(c echo.Context, code int, now settings.Settings, view 
 		view.Hits = seen.Edge.Shield.Addresses
 	}
 	fields := slices.Clone(listsFields)
-	for i := range listCount(view.Form.Values) {
+	for i := range listRows.count(view.Form.Values) {
 		at := elementAt(listsField, i)
 		view.Rows = append(view.Rows, listRow{Form: view.Form, Number: i + 1, At: at})
-		for _, field := range listFields {
+		for _, field := range listRows.fields {
 			fields = append(fields, at+"."+field)
 		}
 	}
@@ -148,14 +148,6 @@ func numbersText(numbers []int) string {
 	return strings.Join(texts, ", ")
 }
 
-func listCount(values url.Values) int {
-	n, err := strconv.Atoi(values.Get("lists"))
-	if err != nil {
-		return 0
-	}
-	return min(max(n, 0), maxListRows)
-}
-
 // ListsSave takes the form: one more list, one less, the review, or the form again with what is wrong.
 func (p *Pages) ListsSave(c echo.Context) error {
 	values, base, draft, err := p.sent(c)
@@ -165,14 +157,13 @@ func (p *Pages) ListsSave(c echo.Context) error {
 	view := listsView{Form: form{Values: values}, Base: base}
 	switch do, row, _ := strings.Cut(values.Get("do"), " "); do {
 	case "add":
-		values.Set("lists", strconv.Itoa(min(listCount(values)+1, maxListRows)))
+		listRows.add(values)
 		return p.showLists(c, http.StatusOK, draft, view)
 	case "remove":
-		keepLists(values, func(number int) bool { return strconv.Itoa(number+1) != row })
+		listRows.remove(values, row)
 		return p.showLists(c, http.StatusOK, draft, view)
 	}
-	keepLists(values, func(number int) bool {
-		row := elementAt(listsField, number)
+	listRows.keep(values, func(row string, _ int) bool {
 		return strings.TrimSpace(values.Get(row+".name")+values.Get(row+".url")) != ""
 	})
 	t := typed{values: values}
@@ -197,7 +188,7 @@ func (t *typed) sources(s settings.Shield) settings.Shield {
 	s.Networks = settings.Networks{Deny: t.asns("shield.networks.deny"), Allow: t.asns("shield.networks.allow"), URL: t.text("shield.networks.url")}
 	before := s.Lists
 	s.Lists = nil
-	for i := range listCount(t.values) {
+	for i := range listRows.count(t.values) {
 		row := elementAt(listsField, i) + "."
 		var was settings.List
 		if at, err := strconv.Atoi(t.text(row + "was")); err == nil && at >= 0 && at < len(before) {
@@ -259,26 +250,6 @@ func ofLists(problems []settings.Problem) []settings.Problem {
 		}
 	}
 	return problems
-}
-
-// keepLists leaves those rows in a form that keep tells; those behind the others move up.
-func keepLists(values url.Values, keep func(number int) bool) {
-	kept := 0
-	for i := range listCount(values) {
-		from, to := elementAt(listsField, i), elementAt(listsField, kept)
-		stays := keep(i)
-		if stays {
-			kept++
-		}
-		for _, name := range listFields {
-			value, typed := values[from+"."+name]
-			values.Del(from + "." + name)
-			if typed && stays {
-				values[to+"."+name] = value
-			}
-		}
-	}
-	values.Set("lists", strconv.Itoa(kept))
 }
 
 // UploadList takes the file of a list.

@@ -42,6 +42,8 @@ var poolMore = []string{"health.check", "health.header", "health.port", "health.
 // rowFields are the inputs of an origin; those from rowMore on are out of sight at first.
 var rowFields = []string{"address", "port", "name", "weight", "state", "record", "maxSessions"}
 
+var poolRows = rows{list: "origins", input: "rows", fields: append([]string{"was"}, rowFields...), least: 1, most: maxRows}
+
 const rowMore = 3
 
 // PoolForm shows a pool to be edited, or a new one.
@@ -63,7 +65,7 @@ func (p *Pages) PoolForm(c echo.Context) error {
 
 func (p *Pages) showPool(c echo.Context, status int, now settings.Settings, view poolView) error {
 	fields := slices.Clone(poolFields)
-	for i := range rowCount(view.Form.Values) {
+	for i := range poolRows.count(view.Form.Values) {
 		row := rowView{Form: view.Form, Number: i + 1, At: elementAt("origins", i)}
 		for n, name := range rowFields {
 			name = row.At + "." + name
@@ -83,15 +85,6 @@ func (p *Pages) showPool(c echo.Context, status int, now settings.Settings, view
 	return p.render(c, status, "pool", view)
 }
 
-// rowCount is how many origins a form has, at least one.
-func rowCount(values url.Values) int {
-	n, err := strconv.Atoi(values.Get("rows"))
-	if err != nil {
-		return 1
-	}
-	return min(max(n, 1), maxRows)
-}
-
 // PoolSave takes the form: one more row, one less, the review, or the form again with what is wrong.
 func (p *Pages) PoolSave(c echo.Context) error {
 	values, base, now, err := p.sent(c)
@@ -101,13 +94,13 @@ func (p *Pages) PoolSave(c echo.Context) error {
 	view := poolView{Form: form{Values: values}, Base: base, Name: c.Param("pool")}
 	switch do, row, _ := strings.Cut(values.Get("do"), " "); do {
 	case "add":
-		values.Set("rows", strconv.Itoa(min(rowCount(values)+1, maxRows)))
+		poolRows.add(values)
 		return p.showPool(c, http.StatusOK, now, view)
 	case "remove":
-		keepRows(values, func(_ string, number int) bool { return strconv.Itoa(number+1) != row })
+		poolRows.remove(values, row)
 		return p.showPool(c, http.StatusOK, now, view)
 	}
-	keepRows(values, func(row string, _ int) bool { return !emptyRow(values, row) })
+	poolRows.keep(values, func(row string, _ int) bool { return !emptyRow(values, row) })
 	draft, at := withPool(now, c.Param("pool"))
 	t := typed{values: values}
 	draft.Pools[at] = t.pool(draft.Pools[at])
@@ -157,7 +150,7 @@ func (t *typed) pool(was settings.Pool) settings.Pool {
 		Rise:     t.number("health.rise"),
 		Fall:     t.number("health.fall"),
 	}
-	for i := range rowCount(t.values) {
+	for i := range poolRows.count(t.values) {
 		row := elementAt("origins", i)
 		var before settings.Origin
 		if at, err := strconv.Atoi(t.text(row + ".was")); err == nil && at >= 0 && at < len(was.Origins) {
@@ -199,26 +192,6 @@ func poolValues(pool settings.Pool) url.Values {
 		}
 	}
 	return values
-}
-
-// keepRows leaves those origins in a form that keep tells; those behind the others move up. One row stays in any case.
-func keepRows(values url.Values, keep func(row string, number int) bool) {
-	kept := 0
-	for i := range rowCount(values) {
-		from, to := elementAt("origins", i), elementAt("origins", kept)
-		stays := keep(from, i)
-		if stays {
-			kept++
-		}
-		for _, name := range append([]string{"was"}, rowFields...) {
-			value, typed := values[from+"."+name]
-			values.Del(from + "." + name)
-			if typed && stays {
-				values[to+"."+name] = value
-			}
-		}
-	}
-	values.Set("rows", strconv.Itoa(max(1, kept)))
 }
 
 // emptyRow tells whether nothing was typed into a row.

@@ -29,9 +29,11 @@ const (
 // ruleFields are the inputs of a rule. The first is hidden: its place in the service as it is.
 var ruleFields = []string{"was", "name", "protocol", "action", "minLength", "maxLength", "sourcePorts", "minTtl", "maxTtl", "payload"}
 
+var packetRuleRows = rows{list: rulesField, input: "rules", fields: ruleFields, most: maxRules}
+
 // rulesOfForm are the rows of a form, with what the filter has counted of the rules that have their names.
 func rulesOfForm(f form, service string, edge *status.Edge) []ruleView {
-	n := ruleCount(f.Values)
+	n := packetRuleRows.count(f.Values)
 	rows := make([]ruleView, n)
 	for i := range rows {
 		at := elementAt(rulesField, i)
@@ -54,20 +56,12 @@ func hitsOf(edge *status.Edge, service, rule string) *status.RuleCounter {
 // ruleNames are the names of the inputs of all rows.
 func ruleNames(values url.Values) []string {
 	names := []string{rulesField}
-	for i := range ruleCount(values) {
+	for i := range packetRuleRows.count(values) {
 		for _, field := range ruleFields {
 			names = append(names, elementAt(rulesField, i)+"."+field)
 		}
 	}
 	return names
-}
-
-func ruleCount(values url.Values) int {
-	n, err := strconv.Atoi(values.Get("rules"))
-	if err != nil {
-		return 0
-	}
-	return min(max(n, 0), maxRules)
 }
 
 // ruleValues puts rules into a form.
@@ -88,7 +82,7 @@ func ruleValues(values url.Values, rules []settings.PacketRule) {
 // rules reads the rows of the form.
 func (t *typed) rules(was []settings.PacketRule) []settings.PacketRule {
 	var rules []settings.PacketRule
-	for i := range ruleCount(t.values) {
+	for i := range packetRuleRows.count(t.values) {
 		row := elementAt(rulesField, i) + "."
 		var before settings.PacketRule
 		if at, err := strconv.Atoi(t.text(row + "was")); err == nil && at >= 0 && at < len(was) {
@@ -108,7 +102,7 @@ func (t *typed) rules(was []settings.PacketRule) []settings.PacketRule {
 // pressed.
 func editRules(values url.Values) bool {
 	do, row, _ := strings.Cut(values.Get("do"), " ")
-	n := ruleCount(values)
+	n := packetRuleRows.count(values)
 	at, _ := strconv.Atoi(row)
 	at-- // rows are counted from 1
 	order := make([]int, n)
@@ -128,38 +122,15 @@ func editRules(values url.Values) bool {
 	default:
 		return false
 	}
-	reorderRules(values, order[:min(len(order), maxRules)])
+	packetRuleRows.reorder(values, order[:min(len(order), maxRules)])
 	return true
-}
-
-// reorderRules makes row order[i] of before the i-th.
-func reorderRules(values url.Values, order []int) {
-	before := make(url.Values)
-	for _, name := range ruleNames(values) {
-		before[name] = values[name]
-		values.Del(name)
-	}
-	for to, from := range order {
-		for _, field := range ruleFields {
-			if typed := before[elementAt(rulesField, from)+"."+field]; typed != nil {
-				values[elementAt(rulesField, to)+"."+field] = typed
-			}
-		}
-	}
-	values.Set("rules", strconv.Itoa(len(order)))
 }
 
 // dropEmptyRules takes out the rows into which nothing was typed.
 func dropEmptyRules(values url.Values) {
-	var order []int
-	for i := range ruleCount(values) {
-		row := elementAt(rulesField, i) + "."
-		filled := slices.ContainsFunc(ruleFields, func(field string) bool {
-			return field != "was" && field != "action" && strings.TrimSpace(values.Get(row+field)) != ""
+	packetRuleRows.keep(values, func(row string, _ int) bool {
+		return slices.ContainsFunc(ruleFields, func(field string) bool {
+			return field != "was" && field != "action" && strings.TrimSpace(values.Get(row+"."+field)) != ""
 		})
-		if filled {
-			order = append(order, i)
-		}
-	}
-	reorderRules(values, order)
+	})
 }
