@@ -52,9 +52,15 @@ func hold(t *testing.T, f family, port uint16, tcp, udp int) *held {
 			return err
 		}
 		h.udp[i] = c
-		a, err := askUDP(c, "begin")
-		h.peers[i] = a.Peer
-		return err
+		// Who speaks twice after an answer has seen one, and may be silent for longer than strangers.
+		for range 3 {
+			a, err := askUDP(c, "begin")
+			if err != nil {
+				return err
+			}
+			h.peers[i] = a.Peer
+		}
+		return nil
 	})
 	if t.Failed() {
 		t.FailNow()

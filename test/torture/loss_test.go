@@ -125,6 +125,7 @@ func arrive(c *net.UDPConn, count int) (got arrivals) {
 // again what is lost: the sending socket does not learn of it at once.
 func TestPlainPackets(t *testing.T) {
 	const size = 4 << 20
+	allowLarge(t, streamsDocument(engines[0]))
 	for i, w := range wires {
 		t.Run(w.from+" "+w.name, func(t *testing.T) {
 			for _, plain := range []bool{false, true} {

@@ -33,7 +33,7 @@ func TestEveryPort(t *testing.T) {
 			ways := []way{everyPort(t, families[0], "v2"), everyPort(t, families[1], "v1")}
 			for i, w := range weathers {
 				t.Run(w.name, func(t *testing.T) {
-					sky := w.begin(t)
+					sky := w.begin(t, s)
 					first, step := 1+i, 131
 					if asked && i == 0 {
 						step = 1

@@ -66,7 +66,8 @@ func TestStreams(t *testing.T) {
 	clientsReusePorts(t)
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {
-			apply(t, streamsDocument(engine))
+			document := streamsDocument(engine)
+			apply(t, document)
 			for kind := range headers {
 				for _, f := range families {
 					newWay(t, f, kind, 999).carriedBy(t, engine)
@@ -75,7 +76,7 @@ func TestStreams(t *testing.T) {
 			var port uint16 // of each kind of header
 			for i, w := range weathers {
 				t.Run(w.name, func(t *testing.T) {
-					sky := w.begin(t)
+					sky := w.begin(t, document)
 					var running sync.WaitGroup
 					for j, c := range cases {
 						pair, at := (i/2+3*(i%2)+j)%6, port // i/2 is the kind of loss

@@ -88,12 +88,14 @@ func fill(b *box) {
 // attack lets packets of a SYN flood be counted until it is an incident.
 func (b *box) attack() {
 	b.t.Helper()
-	seen := full()
 	b.Edge.Sample(status.Sample{Time: time.Now(), Interface: "wan0", Service: "everything", Vector: status.VectorSYN, Verdict: status.SampleWould, Reason: status.AddressRate,
 		Length: 60, Bytes: append(make([]byte, 12), 8, 0, 0x45, 0, 0, 20, 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 203, 0, 113, 10)})
+	var packets uint64
 	eventually(b.t, "a flood is an incident", func() bool {
-		seen.Shield.Vectors[0].Packets += 5000
-		seen.Shield.Vectors[0].Would += 10
+		packets += 5000
+		seen := full() // another each time: the edge still reads the one before
+		seen.Shield.Vectors[0].Packets += packets
+		seen.Shield.Vectors[0].Would += packets / 500
 		b.Edge.Observe(seen, session(0xabc), session(0xdef))
 		open := b.Control.Incidents(control.IncidentQuery{Open: true})
 		return len(open) > 0 && open[0].Evidence.Samples > 0

@@ -70,6 +70,10 @@ func change(interfaceName string, segments int, values []uint32) error {
 		slices.Reverse(order)
 	}
 	for _, i := range order {
+		// What is off because of a program at the other end cannot be set, not even to off.
+		if value, err := ethtool(interfaceName, switches[i].get, 0); err == nil && value == values[i] {
+			continue
+		}
 		if _, err := ethtool(interfaceName, switches[i].set, values[i]); err != nil {
 			errs = append(errs, fmt.Errorf("set %s to %d: %w", switches[i].name, values[i], err))
 		}
