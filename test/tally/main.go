@@ -13,25 +13,29 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
 // stage is one command of the run.
 type stage struct {
-	name  string
-	tests bool // the command is a go test -json
-	args  []string
+	name   string
+	tests  bool // the command is a go test -json
+	args   []string
+	beside bool // it runs beside the one before it, which mostly waits
 }
 
 // stages are in the order in which they tell most for the least time. unit is every test that needs no root, with the
 // race detector, and replays what fuzzing found. e2e is those that need it, which have this build tag, one package at
 // a time, because there is one lab on a machine; services are on the kernel path where they can be. What depends on the engine
-// runs on the user path once more. Those of the web page in a real browser are a stage of their own. The last two build the image and start it once; `make test-image` does more of that.
+// runs on the user path once more. Those of the web page in a real browser are a stage of their own, which mostly waits, so the image is
+// built beside it. The last one starts the image once; `make test-image` does more of that.
 func stages(privileged []string) []stage {
 	asRoot := func(args ...string) []string {
 		if os.Geteuid() != 0 {
@@ -46,15 +50,15 @@ func stages(privileged []string) []stage {
 	onUserPath := slices.Concat([]string{"env", "BREAKWATER_PATH=user"}, end, []string{"-skip", skip, "./test/e2e"})
 	headless := slices.DeleteFunc(privileged, func(dir string) bool { return dir == browser })
 	return []stage{
-		{"vet", false, []string{"go", "vet", "-tags", "e2e vm", "./..."}},
-		{"lint", false, []string{"make", "-s", "lint"}},
-		{"generated", false, []string{"sh", "-c", "make -s generate && git diff --exit-code --stat"}},
-		{"unit", true, []string{"go", "test", "-json", "-race", "-shuffle=on", "./..."}},
-		{"e2e", true, slices.Concat(end, headless)},
-		{"user path", true, onUserPath},
-		{"browser", true, slices.Concat(end, []string{browser})},
-		{"image", false, []string{"sh", "-c", "make -s image && test/tools/units"}},
-		{"boot", true, slices.Concat(asRoot("go", "test", "-json", "-tags", "vm", "-count=1", "-timeout=20m"), []string{"-run", "^TestNewBox$", "./test/vm"})},
+		{name: "vet", args: []string{"go", "vet", "-tags", "e2e vm", "./..."}},
+		{name: "lint", args: []string{"make", "-s", "lint"}},
+		{name: "generated", args: []string{"sh", "-c", "make -s generate && git diff --exit-code --stat"}},
+		{name: "unit", tests: true, args: []string{"go", "test", "-json", "-race", "-shuffle=on", "./..."}},
+		{name: "e2e", tests: true, args: slices.Concat(end, headless)},
+		{name: "user path", tests: true, args: onUserPath},
+		{name: "browser", tests: true, args: slices.Concat(end, []string{browser})},
+		{name: "image", args: []string{"sh", "-c", "make -s image && test/tools/units"}, beside: true},
+		{name: "boot", tests: true, args: slices.Concat(asRoot("go", "test", "-json", "-tags", "vm", "-count=1", "-timeout=20m"), []string{"-run", "^TestNewBox$", "./test/vm"})},
 	}
 }
 
@@ -66,30 +70,64 @@ func main() {
 	}
 	t := newTally()
 	var times strings.Builder
-	for _, s := range stages(privileged) {
-		if len(os.Args) > 1 && !slices.Contains(os.Args[1:], s.name) {
-			continue
+	for _, together := range groups(stages(privileged), os.Args[1:]) {
+		for i, took := range t.runTogether(together) {
+			fmt.Fprintf(&times, "%7.1f s  %s%s\n", took.Seconds(), together[i].name, map[bool]string{true: ", beside the one before"}[i > 0])
 		}
-		start := time.Now()
-		t.run(s)
-		fmt.Fprintf(&times, "%7.1f s  %s\n", time.Since(start).Seconds(), s.name)
 	}
-	fmt.Printf("\nWhere the time went:\n%s%s\n", times.String(), t.slowest(5))
+	fmt.Printf("\nWhere the time went:\n%s%s\n", times.String(), t.slowest(12))
 	fmt.Println(t.line())
 	if t.failed() > 0 || t.count(pass) == 0 {
 		os.Exit(1)
 	}
 }
 
-// run carries out one stage, and prints what it says when it fails.
-func (t *tally) run(s stage) {
-	fmt.Printf("%s: %s\n", s.name, strings.Join(s.args, " "))
+// groups are the stages that run at the same time, of those with a name that is chosen; of all where none is.
+func groups(all []stage, chosen []string) (list [][]stage) {
+	for _, s := range all {
+		switch last := len(list) - 1; {
+		case len(chosen) > 0 && !slices.Contains(chosen, s.name):
+		case s.beside && last >= 0:
+			list[last] = append(list[last], s)
+		default:
+			list = append(list, []stage{s})
+		}
+	}
+	return list
+}
+
+// runTogether carries out stages at the same time, and returns how long each took. What those beside the first say comes behind it.
+func (t *tally) runTogether(list []stage) []time.Duration {
+	took := make([]time.Duration, len(list))
+	later := make([]bytes.Buffer, len(list))
+	var running sync.WaitGroup
+	for i, s := range list {
+		var w io.Writer = &later[i]
+		if i == 0 {
+			w = os.Stdout
+		}
+		running.Go(func() {
+			start := time.Now()
+			t.run(s, w)
+			took[i] = time.Since(start)
+		})
+	}
+	running.Wait()
+	for i := range later {
+		fmt.Print(later[i].String())
+	}
+	return took
+}
+
+// run carries out one stage, and writes what it says when it fails.
+func (t *tally) run(s stage, w io.Writer) {
+	fmt.Fprintf(w, "%s: %s\n", s.name, strings.Join(s.args, " "))
 	cmd := exec.Command(s.args[0], s.args[1:]...)
 	if !s.tests {
 		out, err := cmd.CombinedOutput()
 		t.check(s.name, err == nil)
 		if err != nil {
-			fmt.Printf("%s%s: %v\n", out, s.name, err)
+			fmt.Fprintf(w, "%s%s: %v\n", out, s.name, err)
 		}
 		return
 	}
@@ -101,14 +139,13 @@ func (t *tally) run(s stage) {
 		return
 	}
 	if err := cmd.Start(); err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(w, err)
 		t.check(s.name, false)
 		return
 	}
-	before := t.failed()
-	ran := t.read(out, os.Stdout)
-	if err := cmd.Wait(); (err != nil && t.failed() == before) || ran == 0 {
-		fmt.Printf("%s%s: %d tests, %v\n", stderr.Bytes(), s.name, ran, err)
+	ran, failed := t.read(out, w)
+	if err := cmd.Wait(); (err != nil && failed == 0) || ran == 0 {
+		fmt.Fprintf(w, "%s%s: %d tests, %v\n", stderr.Bytes(), s.name, ran, err)
 		t.check(s.name, false)
 	}
 }

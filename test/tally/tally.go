@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // event is what go test -json writes (go doc test2json and go help buildjson).
@@ -37,6 +38,7 @@ type result struct {
 
 // tally is the results by name.
 type tally struct {
+	mu      sync.Mutex
 	results map[string]result
 }
 
@@ -52,6 +54,8 @@ func (t *tally) check(name string, ok bool) {
 }
 
 func (t *tally) add(r result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if old, ok := t.results[r.name]; ok {
 		r.outcome = max(r.outcome, old.outcome)
 		r.seconds += old.seconds
@@ -59,9 +63,9 @@ func (t *tally) add(r result) {
 	t.results[r.name] = r
 }
 
-// read counts the events of a go test -json and returns how many tests it ran. What failed is written to out with
-// all that it printed.
-func (t *tally) read(in io.Reader, out io.Writer) (ran int) {
+// read counts the events of a go test -json and returns how many tests it ran, and how many failed. What failed is written to
+// out with all that it printed.
+func (t *tally) read(in io.Reader, out io.Writer) (ran, failed int) {
 	printed := make(map[string]*strings.Builder)
 	broken := make(map[string]bool) // packages with a failed test
 	lines := bufio.NewScanner(in)
@@ -87,6 +91,7 @@ func (t *tally) read(in io.Reader, out io.Writer) (ran int) {
 			delete(printed, name) // a package is no test, unless nothing else tells that it failed
 		default:
 			if o == fail {
+				failed++
 				broken[e.Package] = true
 				fmt.Fprintf(out, "%s\n", printed[name])
 			}
@@ -98,8 +103,9 @@ func (t *tally) read(in io.Reader, out io.Writer) (ran int) {
 	if err := lines.Err(); err != nil {
 		fmt.Fprintf(out, "read the events of go test: %v\n", err)
 		t.check("events", false)
+		failed++
 	}
-	return ran
+	return ran, failed
 }
 
 func (t *tally) count(o outcome) (n int) {

@@ -36,7 +36,7 @@ func TestTally(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
 			tally := newTally()
-			ran := tally.read(strings.NewReader(tt.events), &out)
+			ran, _ := tally.read(strings.NewReader(tt.events), &out)
 			if got := tally.line(); got != tt.want || ran != tt.ran {
 				t.Errorf("got %q of %d tests, want %q of %d", got, ran, tt.want, tt.ran)
 			}
@@ -44,5 +44,25 @@ func TestTally(t *testing.T) {
 				t.Errorf("printed %q, want %q in it", out.String(), tt.prints)
 			}
 		})
+	}
+}
+
+func TestGroups(t *testing.T) {
+	all := []stage{{name: "a"}, {name: "b"}, {name: "c", beside: true}, {name: "d"}}
+	for _, tt := range []struct {
+		chosen []string
+		want   string
+	}{{nil, "a b+c d"}, {[]string{"c", "d"}, "c d"}, {[]string{"e"}, ""}} {
+		var got []string
+		for _, group := range groups(all, tt.chosen) {
+			var names []string
+			for _, s := range group {
+				names = append(names, s.name)
+			}
+			got = append(got, strings.Join(names, "+"))
+		}
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%v: got %q, want %q", tt.chosen, got, tt.want)
+		}
 	}
 }
