@@ -61,7 +61,7 @@ func newBox(t *testing.T) *box {
 		b.control, err = control.New(control.Options{Store: s, Report: report, Edge: edgelink.New(b.edge.Socket), Version: "test", Conditions: b.certificates.Conditions})
 	}
 	if err == nil {
-		b.access, err = access.New(access.Options{Store: s, Log: discard(), Now: func() time.Time { return time.Now().Add(time.Duration(b.clock.Load())) }})
+		b.access, err = access.New(access.Options{Store: s, HashMemory: 8, Log: discard(), Now: func() time.Time { return time.Now().Add(time.Duration(b.clock.Load())) }})
 	}
 	if err == nil {
 		b.site, err = newSite(b.options())

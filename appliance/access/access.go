@@ -36,7 +36,8 @@ type Options struct {
 	Store        *store.Store
 	Log          *slog.Logger     // nil: none
 	Now          func() time.Time // nil: time.Now
-	HashesAtOnce int              // passwords that are hashed at the same time, 19 MiB each; 0: 1, some 40 a second
+	HashesAtOnce int              // passwords that are hashed at the same time; 0: 1, some 40 a second
+	HashMemory   uint32           // KiB that a new hash takes, at least 8; 0: 19 MiB, and less is for tests that ask for many
 }
 
 // Access is safe for concurrent use.
@@ -82,6 +83,9 @@ func New(o Options) (*Access, error) {
 		o.HashesAtOnce = 1
 	}
 	a.hasher = newHasher(o.HashesAtOnce)
+	if o.HashMemory > 0 {
+		a.hasher.memory = o.HashMemory
+	}
 	a.attempts, a.tokenAttempts = newThrottle(a.now), newThrottle(a.now)
 	a.guesses = newGuesses(a.now)
 	a.failures, a.memory = newFailureLog(a.now), newMemory()

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 
 	"breakwater/appliance/access"
 	"breakwater/appliance/control"
@@ -45,8 +46,16 @@ type Pages struct {
 
 // New reads the words and the templates. An error is a mistake in one of them.
 func New(o Options) (*Pages, error) {
-	p := &Pages{Options: o}
-	var err error
+	read, err := embedded()
+	if err != nil {
+		return nil, err
+	}
+	return &Pages{Options: o, text: read.text, assets: read.assets, templates: read.templates}, nil
+}
+
+// embedded is what the binary has, read once: words, assets and templates.
+var embedded = sync.OnceValues(func() (p *Pages, err error) {
+	p = new(Pages)
 	if p.text, err = readCatalogue(files, "text/en"); err != nil {
 		return nil, err
 	}
@@ -57,7 +66,7 @@ func New(o Options) (*Pages, error) {
 		return nil, err
 	}
 	return p, nil
-}
+})
 
 // parse gives each page the layout and all partials, whose names begin with an underscore.
 func (p *Pages) parse() (map[string]*template.Template, error) {

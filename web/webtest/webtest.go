@@ -75,7 +75,7 @@ func Start(t testing.TB, options ...func(*control.Options)) *Site {
 	}
 	c, err := control.New(o)
 	must(t, err)
-	a, err := access.New(access.Options{Store: s, Log: log})
+	a, err := access.New(access.Options{Store: s, Log: log, HashMemory: 8})
 	must(t, err)
 	server, err := web.Listen(web.Options{Control: c, Access: a, Certificates: certificates, Log: log, Socket: filepath.Join(dir, "c.sock"), Address: "127.0.0.1:0"})
 	must(t, err)
