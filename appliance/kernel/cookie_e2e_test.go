@@ -33,7 +33,7 @@ const (
 // cookieRig is a rig with services that have cookies, and with listeners for them.
 func cookieRig(t *testing.T) *rig {
 	t.Helper()
-	p := vectorPlan()
+	p := shieldPlan()
 	for i := range p.Services {
 		switch s := &p.Services[i]; s.Name {
 		case "plainIPv4", "plainIPv6":
@@ -254,6 +254,22 @@ func TestCookiePassed(t *testing.T) {
 		frame[etherSize+3] += 4
 		r.passesShield(t, frame)
 	})
+}
+
+// TestCookieToOurselves: a SYN that claims to come from an edge address gets no answer.
+func TestCookieToOurselves(t *testing.T) {
+	r := cookieRig(t)
+	for _, f := range families {
+		in := f.opening(protocolTCP, 40000, portArmed)
+		in.from = netip.AddrPortFrom(f.idle(), 40000)
+		sent := r.cookies(t).Sent
+		if verdict, _, _ := r.shielded(t, in.frame()); verdict != xdpDrop {
+			t.Errorf("%s: the verdict is %d, want %d", f.name, verdict, xdpDrop)
+		}
+		if got := r.cookies(t).Sent; got != sent {
+			t.Errorf("%s: %d cookies were sent", f.name, got-sent)
+		}
+	}
 }
 
 // passesShield gives a frame that nothing is done to.

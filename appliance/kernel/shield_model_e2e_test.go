@@ -282,6 +282,7 @@ func (m *shieldModel) judgeReading(r reading) judgement {
 	}
 	edge := slices.Contains(m.addresses, r.to.Addr().Unmap())
 	from := r.from.Addr()
+	ours := slices.Contains(m.addresses, from)
 	neighbour := r.kind == frameICMP && r.protocol == protocolICMP6 && r.icmp >= 133 && r.icmp <= 137 && r.ttl == 255
 	switch {
 	case r.kind == frameForeign, r.kind == frameWhole && m.session(r):
@@ -306,6 +307,8 @@ func (m *shieldModel) judgeReading(r reading) judgement {
 		return dropped(status.RateLimit, vectorICMP, noService, by)
 	case r.kind == frameICMP:
 		return passed(vectorICMP, noService)
+	case r.kind == framePiece && ours:
+		return dropped(status.Bogon, vectorFragment, noService, by)
 	case r.kind == framePiece && (m.fragments == fragmentsDrop || m.fragments == fragmentsLimit && m.exhausted):
 		return dropped(status.Fragment, vectorFragment, noService, by)
 	case r.kind == framePiece:
@@ -335,6 +338,8 @@ func (m *shieldModel) judgeWhole(r reading, by int) judgement {
 		return dropped(status.NoService, vector, noService, by)
 	case !known:
 		return passed(vector, noService)
+	case slices.Contains(m.addresses, r.from.Addr()) && (vector == vectorSYN || vector == vectorUDP):
+		return dropped(status.Bogon, vector, number, by) // services would answer each other
 	case vector == vectorSYN:
 		return passed(vector, number)
 	case r.protocol == protocolTCP && m.strays:

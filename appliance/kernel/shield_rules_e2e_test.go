@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -94,6 +95,9 @@ func TestShieldRuleActions(t *testing.T) {
 		r.judges(t, with("pass"), passed(vector, number))
 		r.judges(t, with("drop"), shot)
 		r.judges(t, with("count"), shot)
+		spoofed := f.opening(protocol, 40000, portPlain)
+		spoofed.from, spoofed.payload = netip.AddrPortFrom(f.idle(), 40000), []byte("pass")
+		r.judges(t, spoofed.frame(), dropped(status.Bogon, vector, number, by)) // no rule lets services talk to each other
 		reflected := udpTo(f, 53, portPlain, "pass")
 		if protocol == protocolUDP {
 			r.judges(t, reflected.frame(), passed(vectorUDP, number)) // without the checks that follow

@@ -313,6 +313,15 @@ var frameVectors = []shieldVector{
 	}, malformedOther, ""},
 }
 
+// ours makes another edge address the source of a packet.
+func ours(p func(f family) packet) func(f family) packet {
+	return func(f family) packet {
+		out := p(f)
+		out.from = netip.AddrPortFrom(f.idle(), out.from.Port())
+		return out
+	}
+}
+
 // serviceVectors are about what is whole, and asks for a service.
 var serviceVectors = slices.Concat([]shieldVector{
 	{"a SYN to a port without a service", 0, func(f family) []byte { return tcpTo(f, portNothing, flagSYN).frame() }, passed(vectorSYN, noService), ""},
@@ -340,6 +349,15 @@ var serviceVectors = slices.Concat([]shieldVector{
 	{"what only begins as GameSpy", 0, func(f family) []byte { return udpTo(f, 40000, portPlain, "\xfe\xfe\x00\x01").frame() }, passed(vectorUDP, 0), "plain"},
 	{"a query in a frame of four buffers", 0, func(f family) []byte { return udpTo(f, 40000, portPlain, "\xff\xff\xff\xff"+text(14000)).frame() }, passed(vectorQuery, 0), "plain"},
 	{"TCP from the port of a reflector", 0, func(f family) []byte { return f.opening(protocolTCP, 53, portPlain).frame() }, passed(vectorSYN, 0), "plain"},
+
+	{"a SYN from an edge address", 0, whole(ours(aSYN)), dropped(status.Bogon, vectorSYN, 0, countTCP), "plain"},
+	{"an ACK from an edge address", 0, whole(ours(func(f family) packet { return tcpTo(f, portNothing, flagACK) })), passed(vectorACK, noService), ""},
+	{"a datagram from an edge address", 0, whole(ours(aDatagram)), dropped(status.Bogon, vectorUDP, 0, countUDP), "plain"},
+	{"a datagram of the user path from an edge address", 0, whole(ours(func(f family) packet { return udpTo(f, 40000, portUser, "hello") })), dropped(status.Bogon, vectorUDP, 0, countUDP), "user"},
+	{"a query from an edge address", 0, whole(ours(func(f family) packet { return udpTo(f, 40000, portPlain, "\xff\xff\xff\xffT") })), dropped(status.Bogon, vectorUDP, 0, countUDP), "plain"},
+	{"a reflector's answer from an edge address", 0, whole(ours(func(f family) packet { return udpTo(f, 53, portPlain, "answer") })), dropped(status.Bogon, vectorUDP, 0, countUDP), "plain"},
+	{"a first fragment from an edge address", 0, func(f family) []byte { return fragment(ours(aDatagram)(f), 0, true) }, dropped(status.Bogon, vectorFragment, noService, countUDP), ""},
+	{"a last fragment from an edge address", 0, func(f family) []byte { return fragment(ours(aDatagram)(f), 185, false) }, dropped(status.Bogon, vectorFragment, noService, countUDP), ""},
 }, reflectorVectors())
 
 // reflectorVectors are one packet of each reflector.

@@ -176,6 +176,21 @@ static __always_inline bool bogon(struct frame *f)
 	       in4(a, 0xc6336400, 24) || in4(a, 0xcb007100, 24);
 }
 
+/* from_us tells whether a source claims to be an edge address. Nothing on the wire has one, and two services that are given each other's
+ * address would answer each other for ever. Only what begins something is asked: no session or flow can have such a client. */
+__noinline int from_us(struct frame *f, __u32 generation)
+{
+	struct address_key key = {.prefixlen = 128};
+	void *addresses_of;
+
+	generation &= 1;
+	addresses_of = bpf_map_lookup_elem(&addresses, &generation);
+	if (!f || !addresses_of)
+		return false;
+	copy_words(key.address, f->tuple.src);
+	return bpf_map_lookup_elem(addresses_of, &key) != 0;
+}
+
 /* neighbour tells whether it is of IPv6's neighbour discovery, without which the wire is dead (RFC 4861, 7.1: from this wire). */
 static __always_inline bool neighbour(struct frame *f)
 {
@@ -373,6 +388,8 @@ static __always_inline int judge_syn(struct xdp_md *ctx, struct frame *f, struct
 {
 	__u32 why;
 
+	if (from_us(f, generation))
+		return turn_away(ctx, f, n, WHY_BOGON);
 	if (g->syn_rate && (g->syn_rate == SYN_ALWAYS || flooded(&p->syns, n->now, g->syn_rate))) {
 		int verdict = challenge_client(ctx, f, n);
 
@@ -455,6 +472,8 @@ static __always_inline int judge_udp(struct xdp_md *ctx, struct frame *f, struct
 		why = n->limits ? too_much(f, n->now, generation, *flow == FLOW_PROVEN ? TRUE_SOURCE : CLAIMED) : 0;
 		return why ? turn_away(ctx, f, n, why) : XDP_PASS;
 	}
+	if (from_us(f, generation))
+		return turn_away(ctx, f, n, WHY_BOGON);
 	if (from && g->flags & GUARD_REFLECTORS) {
 		if (asked(ctx, f))
 			return XDP_PASS;
@@ -466,6 +485,14 @@ static __always_inline int judge_udp(struct xdp_md *ctx, struct frame *f, struct
 	}
 	why = begins(f, n, g, generation);
 	return why ? turn_away(ctx, f, n, why) : pass(ctx, f, n);
+}
+
+/* let_by lets a packet in that a packet rule has allowed. */
+static __always_inline int let_by(struct xdp_md *ctx, struct frame *f, struct finding *n, __u32 generation)
+{
+	if (n->vector != VECTOR_SYN && n->vector != VECTOR_UDP)
+		return XDP_PASS; /* it may be of a session */
+	return from_us(f, generation) ? turn_away(ctx, f, n, WHY_BOGON) : pass(ctx, f, n);
 }
 
 /* judge_service judges what is for a service. */
@@ -483,7 +510,7 @@ static __always_inline int judge_service(struct xdp_md *ctx, struct frame *f, st
 	if (action == RULE_DROP + 1)
 		return turn_away(ctx, f, n, WHY_RULE);
 	if (action == RULE_PASS + 1)
-		return n->vector == VECTOR_SYN || n->vector == VECTOR_UDP ? pass(ctx, f, n) : XDP_PASS; /* others may be of a session */
+		return let_by(ctx, f, n, generation);
 	p = pressure_of(g->number);
 	if (!p)
 		return XDP_PASS;
@@ -535,9 +562,11 @@ static __always_inline int judge_control(struct xdp_md *ctx, struct frame *f, st
 	return pass(ctx, f, n);
 }
 
-static __always_inline int judge_fragment(struct xdp_md *ctx, struct frame *f, struct finding *n, struct shield_configuration *s)
+static __always_inline int judge_fragment(struct xdp_md *ctx, struct frame *f, struct finding *n, struct shield_configuration *s, __u32 generation)
 {
 	n->vector = VECTOR_FRAGMENT;
+	if (from_us(f, generation)) /* all of them together may begin something */
+		return turn_away(ctx, f, n, WHY_BOGON);
 	if (s->fragments == FRAGMENTS_DROP)
 		return turn_away(ctx, f, n, WHY_FRAGMENT);
 	if (s->fragments == FRAGMENTS_LIMIT && !trickles_through(TRICKLE_FRAGMENTS, n->now, TRICKLE_PIECES))
@@ -617,7 +646,7 @@ int shield(struct xdp_md *ctx)
 	if (kind == ICMP)
 		return judge_control(ctx, &f, &n);
 	if (kind == PIECE_OF)
-		return judge_fragment(ctx, &f, &n, s);
+		return judge_fragment(ctx, &f, &n, s, generation);
 	if (!find_route(generation, *set, &f.tuple, &w)) {
 		n.vector = named(&f);
 		if (f.tuple.protocol == IPPROTO_UDP ? asked(ctx, &f) : n.vector != VECTOR_SYN && open_socket(ctx, &f))
