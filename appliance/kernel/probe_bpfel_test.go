@@ -40,8 +40,8 @@ type probeReading struct {
 		Protocol  uint8
 		_         [7]byte
 	}
-	Kind uint32
-	_    [4]byte
+	Kind   uint32
+	Cookie uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -75,6 +75,7 @@ const (
 	probeMapTuples        = "tuples"
 	probeMapTurnCounts    = "turn_counts"
 	probeMapTurns         = "turns"
+	probeProgCookie       = "cookie"
 	probeProgProbe        = "probe"
 )
 
@@ -120,7 +121,8 @@ type probeSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type probeProgramSpecs struct {
-	Probe *ebpf.ProgramSpec `ebpf:"probe"`
+	Cookie *ebpf.ProgramSpec `ebpf:"cookie"`
+	Probe  *ebpf.ProgramSpec `ebpf:"probe"`
 }
 
 // probeMapSpecs contains maps before they are loaded into the kernel.
@@ -253,11 +255,13 @@ type probeVariables struct {
 //
 // It can be passed to loadProbeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type probePrograms struct {
-	Probe *ebpf.Program `ebpf:"probe"`
+	Cookie *ebpf.Program `ebpf:"cookie"`
+	Probe  *ebpf.Program `ebpf:"probe"`
 }
 
 func (p *probePrograms) Close() error {
 	return _ProbeClose(
+		p.Cookie,
 		p.Probe,
 	)
 }

@@ -35,6 +35,30 @@ static __always_inline __u32 socket_tuple(struct bpf_sock_tuple *out, const stru
 	return sizeof(out->ipv6);
 }
 
+/* kernel_cookie tells whether an ACK, or the first data behind it, has a SYN cookie of the kernel (tcp_syncookies of ip-sysctl), which
+ * answers for a listener of the user path that is flooded while our cookies are off or rest. Such a client has no socket yet. */
+__noinline int kernel_cookie(struct frame *f)
+{
+	struct tcphdr tcp = {};
+
+	if (!f || (f->flags & (SYN | RST | ACK)) != ACK)
+		return false;
+	tcp.source = f->tuple.sport;
+	tcp.dest = f->tuple.dport;
+	tcp.seq = bpf_htonl(f->seq);
+	tcp.ack_seq = bpf_htonl(f->ack);
+	if (f->v4) {
+		struct iphdr ip = {.saddr = *(const __be32 *)(f->tuple.src + 12), .daddr = *(const __be32 *)(f->tuple.dst + 12)};
+
+		return bpf_tcp_raw_check_syncookie_ipv4(&ip, &tcp) == 0;
+	}
+	struct ipv6hdr ip = {};
+
+	copy_words(&ip.saddr, f->tuple.src);
+	copy_words(&ip.daddr, f->tuple.dst);
+	return bpf_tcp_raw_check_syncookie_ipv6(&ip, &tcp) == 0;
+}
+
 /* listening tells whether there is a listener that takes connections: the process of the user path may be away. */
 static __always_inline bool listening(void)
 {

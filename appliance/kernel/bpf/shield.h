@@ -449,11 +449,11 @@ static __always_inline int judge_tcp(struct xdp_md *ctx, struct frame *f, struct
 		if (verdict != XDP_ABORTED)
 			return verdict;
 		if (g->syn_rate == SYN_ALWAYS || n->now < p->syns.until)
-			return turn_away(ctx, f, n, WHY_COOKIE);
+			return kernel_cookie(f) ? XDP_PASS : turn_away(ctx, f, n, WHY_COOKIE); /* it may be from just before */
 	}
 	if (!armed && bpf_get_prandom_u32() % STRAY_SAMPLE)
 		return XDP_PASS; /* perhaps of a session of the user path, perhaps not: one in so many tells */
-	if (!n->limits && open_socket(ctx, f))
+	if ((!n->limits && open_socket(ctx, f)) || kernel_cookie(f))
 		return XDP_PASS;
 	n->weight = armed ? 1 : STRAY_SAMPLE;
 	if (pressed(&p->strays, n->now, n->weight, STRAY_RATE))
