@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -324,4 +326,36 @@ func TestNoListener(t *testing.T) {
 		}
 	}
 	r.passesShield(t, in.frame())
+}
+
+// TestNoListenerIsTold: that cookies rest because no listener takes their connections is a condition, until one does.
+func TestNoListenerIsTold(t *testing.T) {
+	r := newRig(t, shieldPlan())
+	told := func(text string) {
+		t.Helper()
+		list := r.conditions.List()
+		if len(list) != 1 || list[0].Code != noCookies || !strings.Contains(list[0].Detail, text) {
+			t.Errorf("the conditions are %+v, want %s with %q", list, noCookies, text)
+		}
+	}
+	if err := r.path.Listen(nil, nil); err == nil {
+		t.Error("no listener is no error")
+	}
+	told("0 listeners of IPv4")
+	r.must(t, func() error {
+		file, err := os.Open("/dev/null")
+		if err != nil {
+			return err
+		}
+		fd := []int{int(file.Fd())}
+		if r.path.Listen(fd, fd) == nil {
+			t.Error("what is no socket was taken for a listener")
+		}
+		return file.Close()
+	})
+	told("for every service")
+	r.must(t, func() error { return r.cookieListener(t) })
+	if list := r.conditions.List(); len(list) != 0 {
+		t.Errorf("with listeners the conditions are %+v", list)
+	}
 }

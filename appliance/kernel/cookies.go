@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 
+	"breakwater/appliance/health"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
@@ -117,13 +118,32 @@ func offered() (offer uint32, err error) {
 	return offer, nil
 }
 
+const noCookies = "no-syn-cookies"
+
 // Listen tells the programs which sockets take the connections of SYN cookies: transparent listeners of the user path, of IPv4
-// and of IPv6, as many of each. Without any, or when they are closed, cookies rest.
+// and of IPv6, as many of each. Without any, or when they are closed, cookies rest. A condition tells why.
 func (k *Path) Listen(v4, v6 []int) error {
+	err := k.listen(v4, v6)
+	if err == nil {
+		k.options.Conditions.Clear(noCookies, "")
+		return nil
+	}
+	k.options.Conditions.Raise(health.Condition{
+		Code: noCookies, Severity: health.Warning, Title: "The shield cannot answer floods of SYNs",
+		Detail: "SYN cookies rest for every service, as none can be given to the user path: " + err.Error() +
+			". Until then the kernel's own cookies answer, which take more of the processor. Restart breakwater-edge; if this stays, send the diagnostics.",
+	})
+	return fmt.Errorf("tell SYN cookies where the user path listens: %w", err)
+}
+
+func (k *Path) listen(v4, v6 []int) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	count := min(len(v4), len(v6), maxListeners)
 	var failed []error
+	if count == 0 {
+		failed = append(failed, fmt.Errorf("it has %d listeners of IPv4 and %d of IPv6", len(v4), len(v6)))
+	}
 	for i := range count {
 		// The first of IPv4 is what the programs look at, so it comes last.
 		at := count - 1 - i
@@ -131,10 +151,7 @@ func (k *Path) Listen(v4, v6 []int) error {
 	}
 	k.cookies.Listeners = uint32(count) //nolint:gosec // bounded
 	failed = append(failed, k.objects.CookieStates.Put(uint32(0), &k.cookies))
-	if err := errors.Join(failed...); err != nil {
-		return fmt.Errorf("tell SYN cookies where the user path listens: %w", err)
-	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func (k *Path) putListener(at, fd int) error {
