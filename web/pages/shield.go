@@ -130,14 +130,14 @@ func (p *Pages) shield(c echo.Context, code int, f form) error {
 		Rules: rulesOf(seen.Edge, r), Limits: limitsOf(current, seen.Edge), Search: strings.TrimSpace(c.QueryParam("search")), Form: f,
 	}
 	v.Vectors = vectorsOf(seen.Edge, r)
-	v.Attack, v.Open = p.attack(v.Filter, v.Vectors), p.openIncidents()
+	v.Attack, v.Open = p.attack(v.Filter, pressing(v.Vectors, full)), p.openIncidents()
 	for _, s := range full.Services {
 		v.Services = append(v.Services, serviceLimits{s.Name, s.Limits})
 	}
 	if err := v.list(p.Control); err != nil {
 		return err
 	}
-	v.Defences = p.defences(full, v)
+	v.Defences = p.defences(full, v, seen.Edge)
 	v.Fewer = max(0, len(v.Vectors)-vectorsAtOnce)
 	v.Vectors = v.Vectors[:min(vectorsAtOnce, len(v.Vectors))]
 	return p.renderSeen(c, code, "shield", seen, v)

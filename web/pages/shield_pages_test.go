@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"breakwater/appliance/access"
+	"breakwater/appliance/health"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 	"breakwater/web/webtest"
@@ -56,6 +57,76 @@ func TestTheShieldInAnAttack(t *testing.T) {
 	if page := vera.Get("/shield").Want(t, 200); strings.Contains(page.Body, "/shield/mode/") || strings.Contains(page.Body, "/shield/settings") {
 		t.Error("a viewer is offered to change the filter")
 	}
+}
+
+// TestTheDefenceOfCookies: the row of SYN cookies tells for which services they are armed, always and never, and what came of them.
+func TestTheDefenceOfCookies(t *testing.T) {
+	site := webtest.Start(t)
+	anna := site.Browser(t, "anna", access.Admin)
+	three := strings.Replace(webtest.Document, `"services": [`, `"services": [
+		{ "name": "forever", "protocols": ["tcp"], "ports": ["1000"], "pool": "games", "shield": { "synCookies": "on" } },
+		{ "name": "never", "protocols": ["tcp"], "ports": ["2000"], "pool": "games", "shield": { "synCookies": "off" } },
+		{ "name": "voice", "protocols": ["udp"], "ports": ["3000"], "pool": "games", "shield": { "synCookies": "off" } },`, 1)
+	site.Apply(t, three)
+	edge := observed()
+	edge.Shield = status.Shield{Mode: plan.ShieldOn, Attachments: []status.ShieldAttachment{{Interface: "wan0", Mode: "native"}}}
+	row := func(want ...string) {
+		t.Helper()
+		site.Edge.Observe(edge)
+		page := anna.Get("/shield").Want(t, 200).Body
+		_, page, _ = strings.Cut(page, `<ul class="conditions defences">`)
+		for item := range strings.SplitSeq(page, "<li>") {
+			if !strings.Contains(item, "Floods of connection attempts") {
+				continue
+			}
+			for _, text := range want {
+				if !strings.Contains(item, text) {
+					t.Errorf("the row is without %q: %s", text, item)
+				}
+			}
+			return
+		}
+		t.Error("there is no row")
+	}
+	row("on</span>", "Always for forever. Not for never.</b>")
+	edge.Shield.Vectors = []status.VectorCounter{{Service: "forever", Vector: status.VectorSYN, Packets: 9, Armed: true}}
+	row("on</span>")
+	anna.Get("/shield").Want(t, 200, `class="verdict good"`) // that is how it should be
+	edge.Shield.Cookies = status.Cookies{Sent: 12345, Accepted: 40, Refused: 7}
+	edge.Shield.Vectors = append(edge.Shield.Vectors, status.VectorCounter{Service: "everything", Vector: status.VectorSYN, Packets: 90000, Armed: true})
+	row("armed</span>", "Armed now for everything.", "12\u202f345 sent, 40 came back right, 7 wrong, since")
+	edge.Conditions = []health.Condition{{Code: "no-syn-cookies", Severity: health.Warning, Title: "None", Detail: "Why"}}
+	row("off</span>", "Not possible now")
+	edge.Conditions = nil
+	edge.Shield.Mode = plan.ShieldMonitor
+	row("watching</span>", "only watches")
+	edge.Shield.Mode = plan.ShieldOff
+	row("off</span>")
+	edge.Shield.Mode = plan.ShieldOn
+	site.Apply(t, strings.Replace(webtest.Document, `"pool": "games", "tcp`, `"pool": "games", "shield": { "synCookies": "off" }, "tcp`, 1))
+	row("off</span>", "Not for any service")
+	site.Apply(t, webtest.Document)
+	edge.Shield.Vectors = nil
+	row("resting</span>", "12\u202f345 sent")
+}
+
+// TestTheDefenceOfKnownClients: the row tells how many are known, and how many sources had to share.
+func TestTheDefenceOfKnownClients(t *testing.T) {
+	site := webtest.Start(t)
+	anna := site.Browser(t, "anna", access.Admin)
+	site.Apply(t, webtest.Document)
+	edge := observed()
+	edge.Shield = status.Shield{Mode: plan.ShieldOn}
+	site.Edge.Observe(edge)
+	anna.Get("/shield").Want(t, 200, "Players who were here", "No address is known yet")
+	edge.Shield.Sources = status.ShieldSources{Known: 1}
+	site.Edge.Observe(edge)
+	anna.Get("/shield").Want(t, 200, "One address is known.</b>")
+	edge.Shield.Sources = status.ShieldSources{Known: 1234, Kept: 56789, Shared: 43, Evicted: 21}
+	site.Edge.Observe(edge)
+	anna.Get("/shield").Want(t, 200, "1\u202f234 addresses are known.</b>", "56\u202f789 sources were measured one by one, 43 new clients of others together, and 21 sources forgotten")
+	site.Edge.Stop()
+	anna.Get("/shield").Want(t, 200, "Players who were here")
 }
 
 func TestTheModeOfTheFilter(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"breakwater/appliance/plan"
+	"breakwater/appliance/settings"
 	"breakwater/appliance/status"
 )
 
@@ -119,6 +120,14 @@ func (p *Pages) attack(f filter, vectors []vectorRow) verdict {
 		return say("warn", "missing", p.text.say("attack.missing.text"))
 	}
 	return say("good", "quiet", p.text.say("attack.quiet.text"))
+}
+
+// pressing are the vectors without those whose defence is always armed, as an operator wants it.
+func pressing(vectors []vectorRow, s settings.Settings) []vectorRow {
+	always, _, _ := cookiesOf(s)
+	return slices.DeleteFunc(slices.Clone(vectors), func(v vectorRow) bool {
+		return v.Vector == status.VectorSYN && slices.Contains(always, v.Service)
+	})
 }
 
 // armedFor are the services for which a defence is armed; empty names are of traffic for no service.
