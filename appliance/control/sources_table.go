@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"breakwater/appliance/health"
 	"breakwater/appliance/lists"
 	"breakwater/appliance/settings"
+	"breakwater/appliance/store"
 )
 
 type prefix = netip.Prefix
@@ -74,6 +76,9 @@ func (s *sources) keepOnce(ctx context.Context, made *tableMade) {
 		s.mu.Lock()
 		s.used = use
 		s.mu.Unlock()
+		if err := s.prune(); err != nil && !errors.Is(err, store.ErrNotFound) { // without settings nothing is known to be of no use
+			s.c.log.Error("remove the files of former lists", "err", err)
+		}
 	}
 	s.push(ctx, made)
 }
