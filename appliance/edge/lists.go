@@ -28,8 +28,17 @@ const (
 
 // listTable is the table in force.
 type listTable struct {
-	mu    sync.Mutex // serialises changes, and guards what follows
+	changing sync.Mutex // one change at a time; taken before mu
+
+	mu    sync.Mutex // guards what follows; status does not wait for a change
 	print string
+}
+
+// tell says which table is in force.
+func (l *listTable) tell(print string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.print = print
 }
 
 // setLists puts a table in force. Where there is no shield it is kept for the day that there is.
@@ -42,7 +51,7 @@ func (e *Edge) setLists(t *lists.Table, print string) error {
 	if t.Empty() {
 		print = ""
 	}
-	e.lists.print = print
+	e.lists.tell(print)
 	e.conditions.Clear(listsNotRestored, "")
 	if e.path == nil && !t.Empty() {
 		e.conditions.Raise(health.Condition{Code: listsNotInForce, Severity: health.Warning, Title: "Lists, countries and networks are not in force",
@@ -56,8 +65,8 @@ func (e *Edge) setLists(t *lists.Table, print string) error {
 // restoreLists puts the table of the former edge in force, before anybody is let in. Without its file there are none, whatever
 // the kernel still has.
 func (e *Edge) restoreLists() {
-	e.lists.mu.Lock()
-	defer e.lists.mu.Unlock()
+	e.lists.changing.Lock()
+	defer e.lists.changing.Unlock()
 	file, err := os.Open(filepath.Join(e.options.State, ListsFile))
 	t, print := &lists.Table{}, ""
 	if err == nil {
@@ -70,7 +79,7 @@ func (e *Edge) restoreLists() {
 		err = e.setLists(t, print)
 	}
 	if err != nil {
-		e.lists.print = damagedLists
+		e.lists.tell(damagedLists)
 		e.options.Log.Error("restore the lists", "err", err)
 		e.conditions.Raise(health.Condition{Code: listsNotRestored, Severity: health.Warning, Title: "The last lists could not be put in force again",
 			Detail: fmt.Sprintf("%v. What the kernel still has of them stays in force until control sends them.", err)})
@@ -86,8 +95,8 @@ func (e *Edge) addLists(s *status.Edge) {
 
 // putLists takes a whole table: in force, and then on disk, or refused and nothing changed.
 func (e *Edge) putLists(w http.ResponseWriter, r *http.Request) {
-	e.lists.mu.Lock()
-	defer e.lists.mu.Unlock()
+	e.lists.changing.Lock()
+	defer e.lists.changing.Unlock()
 	part, err := os.CreateTemp(e.options.State, ListsFile+".*")
 	if err != nil {
 		refuse(w, http.StatusInsufficientStorage, "The lists cannot be kept", err)

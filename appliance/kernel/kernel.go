@@ -75,6 +75,8 @@ type Path struct {
 	events  *ringbuf.Reader
 	samples *ringbuf.Reader
 
+	listing sync.Mutex // one table of lists at a time, and which one of the two counts; taken before mu
+
 	mu     sync.Mutex // guards what follows
 	plan   *plan.Plan // nil: none yet
 	tables tables

@@ -24,31 +24,46 @@ type classes struct {
 	past  map[lists.Class]uint64 // what those counted whose numbers are others' by now
 }
 
-// SetLists makes t the lists in force, all at once; an empty one has none. An error leaves the former ones.
+// SetLists makes t the lists in force, all at once; an empty one has none. An error leaves the former ones. A large table takes
+// most of a second to draw and write; whatever else there is to do does not wait for that.
 func (k *Path) SetLists(t *lists.Table) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.listing.Lock()
+	defer k.listing.Unlock()
 	var state bpfListState
 	if err := k.objects.ListStates.Lookup(uint32(0), &state); err != nil {
 		return fmt.Errorf("read which lists are in force: %w", err)
 	}
 	old := state.Generation & 1
-	if t.Empty() {
-		state.Present = 0
-	} else {
-		state.Generation, state.Present = old^1, 1
-		if err := k.putTable(state.Generation, t); err != nil {
+	next := old
+	if !t.Empty() {
+		next = old ^ 1
+		if err := k.putTable(next, t); err != nil {
 			return err
 		}
 	}
+	if err := k.swapLists(old, next, t); err != nil {
+		return err
+	}
+	if err := k.objects.ListTables.Delete(old); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("give back the former lists: %w", err)
+	}
+	return nil
+}
+
+// swapLists puts a table in force that is all there.
+func (k *Path) swapLists(old, next uint32, t *lists.Table) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var state bpfListState
+	if err := k.objects.ListStates.Lookup(uint32(0), &state); err != nil { // rules may have changed meanwhile
+		return fmt.Errorf("read which lists are in force: %w", err)
+	}
+	state.Generation, state.Present = next, flag(!t.Empty())
 	if err := k.objects.ListStates.Put(uint32(0), state); err != nil {
 		return fmt.Errorf("put the lists in force: %w", err)
 	}
 	err := k.forgetClasses(old)
 	k.classes.table = t.Classes
-	if e := k.objects.ListTables.Delete(old); e != nil && !errors.Is(e, ebpf.ErrKeyNotExist) {
-		err = errors.Join(err, fmt.Errorf("give back the former lists: %w", e))
-	}
 	return err
 }
 

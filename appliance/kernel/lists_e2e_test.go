@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"breakwater/appliance/lists"
@@ -239,6 +240,89 @@ func TestListsChange(t *testing.T) {
 	}
 }
 
+// TestListsAreFilledBesides: a table is drawn and written while others work; only to put it in force has to wait for them.
+func TestListsAreFilledBesides(t *testing.T) {
+	r := newRig(t, vectorPlan())
+	table := func(prefix string) *lists.Table {
+		b := lists.NewBuilder()
+		b.Layer(lists.Entries(prefixList(prefix), b.Class(lists.Class{Kind: lists.KindList, Name: "drop"})))
+		return b.Table()
+	}
+	if err := r.path.SetLists(table("203.0.113.0/24")); err != nil {
+		t.Fatal(err)
+	}
+	var state bpfListState
+	if err := r.path.objects.ListStates.Lookup(uint32(0), &state); err != nil {
+		t.Fatal(err)
+	}
+	was, next := netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("198.51.100.1")
+	r.path.mu.Lock()
+	done := make(chan error, 1)
+	go func() { done <- r.path.SetLists(table("198.51.100.0/24")) }()
+	var id ebpf.MapID
+	for end := time.Now().Add(10 * time.Second); r.path.objects.ListTables.Lookup(state.Generation^1, &id) != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no table is made while something else is going on")
+		}
+	}
+	if r.classOf(t, was) == 0 || r.classOf(t, next) != 0 {
+		t.Error("it is in force before its time")
+	}
+	state.Rules = 7 // by whoever holds the lock
+	if err := r.path.objects.ListStates.Put(uint32(0), state); err != nil {
+		t.Fatal(err)
+	}
+	r.path.mu.Unlock()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if r.classOf(t, was) != 0 || r.classOf(t, next) == 0 {
+		t.Error("it is not in force")
+	}
+	if err := r.path.objects.ListStates.Lookup(uint32(0), &state); err != nil || state.Rules != 7 {
+		t.Errorf("what changed meanwhile is gone: %+v, %v", state, err)
+	}
+}
+
+// TestListsAtOnce: tables, bans and status do not get into each other's way.
+func TestListsAtOnce(t *testing.T) {
+	r := newRig(t, vectorPlan())
+	b := lists.NewBuilder()
+	b.Layer(lists.Entries(prefixList("203.0.113.0/24"), b.Class(lists.Class{Kind: lists.KindList, Name: "drop"})))
+	some := b.Table()
+	var group errgroup.Group
+	for i := range 4 {
+		group.Go(func() error {
+			for n := range 25 {
+				table := some
+				if (n+i)%3 == 0 {
+					table = &lists.Table{}
+				}
+				if err := r.path.SetLists(table); err != nil {
+					return err
+				}
+				if err := r.path.SetBans([]plan.Ban{{Prefix: netip.PrefixFrom(client4, 8+n)}}); err != nil {
+					return err
+				}
+				var seen status.Edge
+				if err := r.path.Status(&seen); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.path.SetLists(some); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.classOf(t, netip.MustParseAddr("203.0.113.1")) & (listClasses - 1); got != lists.First {
+		t.Errorf("the class is %d, want %d", got, lists.First)
+	}
+}
+
 // TestRules: what the box depends on is let in whatever rules say, then what is allowed, then nobody who is banned or denied.
 func TestRules(t *testing.T) {
 	p := vectorPlan()
@@ -329,6 +413,7 @@ func TestSourcesJudged(t *testing.T) {
 	for range 100 { // which are told
 		judge(f4, status.Normal)
 	}
+	r.exhaustTrickles(t) // each core has a hundred
 	judge(f4, status.Banned)
 	var seen status.Edge
 	if err := r.path.Status(&seen); err != nil {
