@@ -13,6 +13,7 @@ import (
 
 	"breakwater/appliance/edgelink"
 	"breakwater/appliance/host"
+	"breakwater/appliance/plan"
 	"breakwater/appliance/store"
 	"breakwater/appliance/update"
 )
@@ -78,6 +79,35 @@ func TestTheDailyLook(t *testing.T) {
 	want("")
 	if c.updates.release != nil || c.updates.state != UpdateNone {
 		t.Errorf("the look has received %+v", c.updates.release)
+	}
+}
+
+// TestServersOfThisBox: nothing is fetched from any address that the box has, on whichever interface; from its networks it is.
+func TestServersOfThisBox(t *testing.T) {
+	var c Control
+	c.wanted = &plan.Plan{Steering: plan.Steering{Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.8/29")}}}
+	guard := func(a netip.Addr) error {
+		return c.guardServer(t.Context(), "tcp", netip.AddrPortFrom(a, 443).String(), nil)
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := map[netip.Addr]bool{netip.MustParseAddr("203.0.113.9"): true}
+	for _, a := range all {
+		own[netip.MustParsePrefix(a.String()).Addr()] = true
+	}
+	for a := range own {
+		if guard(a) == nil || guard(netip.AddrFrom16(a.As16())) == nil {
+			t.Errorf("the box may fetch from its own address %s", a)
+		}
+		next := a.Next()
+		if special := refuseServer(next, nil, ""); special != nil || own[next] || next == netip.MustParseAddr("203.0.113.10") {
+			continue
+		}
+		if err := guard(next); err != nil {
+			t.Errorf("%s, beside the box: %v", next, err)
+		}
 	}
 }
 
