@@ -314,7 +314,11 @@ func (m *shieldModel) judgeReading(r reading) judgement {
 	case r.kind == framePiece:
 		return passed(vectorFragment, noService)
 	}
-	return m.judgeWhole(r, by)
+	j := m.judgeWhole(r, by)
+	if begins := j.service != noService && j.reason == status.Normal && (by == countUDP || j.vector == vectorSYN); begins && ours {
+		return dropped(status.Bogon, j.vector, j.service, by) // services would answer each other
+	}
+	return j
 }
 
 // judgeWhole judges what has ports and belongs to no session.
@@ -338,8 +342,6 @@ func (m *shieldModel) judgeWhole(r reading, by int) judgement {
 		return dropped(status.NoService, vector, noService, by)
 	case !known:
 		return passed(vector, noService)
-	case slices.Contains(m.addresses, r.from.Addr()) && (vector == vectorSYN || vector == vectorUDP):
-		return dropped(status.Bogon, vector, number, by) // services would answer each other
 	case vector == vectorSYN:
 		return passed(vector, number)
 	case r.protocol == protocolTCP && m.strays:

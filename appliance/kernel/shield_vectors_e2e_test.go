@@ -354,8 +354,9 @@ var serviceVectors = slices.Concat([]shieldVector{
 	{"an ACK from an edge address", 0, whole(ours(func(f family) packet { return tcpTo(f, portNothing, flagACK) })), passed(vectorACK, noService), ""},
 	{"a datagram from an edge address", 0, whole(ours(aDatagram)), dropped(status.Bogon, vectorUDP, 0, countUDP), "plain"},
 	{"a datagram of the user path from an edge address", 0, whole(ours(func(f family) packet { return udpTo(f, 40000, portUser, "hello") })), dropped(status.Bogon, vectorUDP, 0, countUDP), "user"},
-	{"a query from an edge address", 0, whole(ours(func(f family) packet { return udpTo(f, 40000, portPlain, "\xff\xff\xff\xffT") })), dropped(status.Bogon, vectorUDP, 0, countUDP), "plain"},
-	{"a reflector's answer from an edge address", 0, whole(ours(func(f family) packet { return udpTo(f, 53, portPlain, "answer") })), dropped(status.Bogon, vectorUDP, 0, countUDP), "plain"},
+	{"a query from an edge address", 0, whole(ours(func(f family) packet { return udpTo(f, 40000, portPlain, "\xff\xff\xff\xffT") })), dropped(status.Bogon, vectorQuery, 0, countUDP), "plain"},
+	{"a reflector's answer from an edge address", 0, whole(ours(func(f family) packet { return udpTo(f, 53, portPlain, "answer") })), dropped(status.Reflection, vectorReflection, 0, countUDP), "plain"},
+	{"from a high port of reflectors of an edge address", 0, whole(ours(func(f family) packet { return udpTo(f, 11211, portPlain, "answer") })), dropped(status.Bogon, vectorReflection, 0, countUDP), "plain"},
 	{"a first fragment from an edge address", 0, func(f family) []byte { return fragment(ours(aDatagram)(f), 0, true) }, dropped(status.Bogon, vectorFragment, noService, countUDP), ""},
 	{"a last fragment from an edge address", 0, func(f family) []byte { return fragment(ours(aDatagram)(f), 185, false) }, dropped(status.Bogon, vectorFragment, noService, countUDP), ""},
 }, reflectorVectors())

@@ -472,8 +472,6 @@ static __always_inline int judge_udp(struct xdp_md *ctx, struct frame *f, struct
 		why = n->limits ? too_much(f, n->now, generation, *flow == FLOW_PROVEN ? TRUE_SOURCE : CLAIMED) : 0;
 		return why ? turn_away(ctx, f, n, why) : XDP_PASS;
 	}
-	if (from_us(f, generation))
-		return turn_away(ctx, f, n, WHY_BOGON);
 	if (from && g->flags & GUARD_REFLECTORS) {
 		if (asked(ctx, f))
 			return XDP_PASS;
@@ -483,6 +481,8 @@ static __always_inline int judge_udp(struct xdp_md *ctx, struct frame *f, struct
 	} else if (query(ctx, f)) {
 		n->vector = VECTOR_QUERY;
 	}
+	if (from_us(f, generation))
+		return turn_away(ctx, f, n, WHY_BOGON);
 	why = begins(f, n, g, generation);
 	return why ? turn_away(ctx, f, n, why) : pass(ctx, f, n);
 }
