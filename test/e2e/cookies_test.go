@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -312,13 +313,60 @@ func TestSYNFlood(t *testing.T) {
 	})
 }
 
-func armedIs(t *testing.T, want bool) error {
+func armedIs(t *testing.T, want bool) error { return armedAgainst(t, status.VectorSYN, want) }
+
+func armedAgainst(t *testing.T, vector status.Vector, want bool) error {
 	for _, v := range boxStatus(t).Edge.Shield.Vectors {
-		if v.Vector == status.VectorSYN && v.Service == "games" && v.Armed == want {
+		if v.Vector == vector && v.Service == "games" && v.Armed == want {
 			return nil
 		}
 	}
-	return fmt.Errorf("cookies are not armed: %t", want)
+	return fmt.Errorf("what is to be armed against %s: not %t", vector, want)
+}
+
+// TestKernelCookies: where the kernel answers SYNs with its own cookies, clients get in although what has no session is dropped.
+func TestKernelCookies(t *testing.T) {
+	const setting = "net.ipv4.tcp_syncookies="
+	change(t, lab.Edge, "sysctl -qw "+setting+"2", "sysctl -qw "+setting+"1") // 2: for everybody
+	eachFamily(t, func(t *testing.T, f family) {
+		s := service("games", "1804")
+		s.Path, s.TCPHeader, s.Shield.SYNCookies = "user", "v2", "off"
+		apply(t, document([]settings.Pool{pool("games", f.origin)}, s))
+		fl, stop := newFlood(t, f, 1804), make(chan struct{})
+		fl.frame[len(fl.frame)-7] = 16 // ACK
+		var flooding sync.WaitGroup
+		flooding.Go(func() { fl.run(stop) })
+		defer flooding.Wait()
+		defer close(stop)
+		eventually(t, func() error { return armedAgainst(t, status.VectorACK, true) })
+		before := kernelCookies(t)
+		for n := range 50 {
+			if err := throughCookie(f.at(1804), n%2 == 0); err != nil {
+				t.Fatalf("client %d: %v; what is armed: %v", n, err, armedAgainst(t, status.VectorACK, true))
+			}
+		}
+		if n := kernelCookies(t) - before; n < 50 {
+			t.Errorf("50 clients came, %d by a cookie of the kernel", n)
+		}
+	})
+}
+
+// kernelCookies is how many cookies of its own the box's kernel was shown (SyncookiesRecv).
+func kernelCookies(t *testing.T) int {
+	t.Helper()
+	names, values, found := strings.Cut(inside(t, lab.Edge, "grep", "^TcpExt", "/proc/net/netstat"), "\n")
+	numbers := strings.Fields(values)
+	for i, name := range strings.Fields(names) {
+		if name == "SyncookiesRecv" && found && i < len(numbers) {
+			n, err := strconv.Atoi(numbers[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatal("the kernel does not count its cookies")
+	return 0
 }
 
 // opened are all sessions that there ever were.
