@@ -54,6 +54,8 @@ func pressure(mode plan.ShieldMode, seconds float64) status.Edge {
 			Mode: mode,
 			Attachments: []status.ShieldAttachment{{Interface: "wan0", Mode: "native"},
 				{Interface: "wan1", Mode: "generic", Why: "attach link: create link: operation not supported"}},
+			Cookies: status.Cookies{Sent: 1_284_310, Accepted: 4_021, Refused: 733},
+			Sources: status.ShieldSources{Known: 1_377, Kept: 81_920, Shared: 904_211, Evicted: 12_004},
 			Vectors: []status.VectorCounter{
 				vector("minecraft", status.VectorSYN, 12, 0, false), vector("minecraft", status.VectorACK, 182_400, 182_000, true),
 				vector("source-games", status.VectorUDP, 31, 0, false), vector("source-games", status.VectorReflection, 43_020, 43_000, true),
