@@ -202,16 +202,18 @@ func work(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// TestListsChange: one more ban among thousands is in force within a millisecond, and so is its end.
+// TestListsChange: one more ban among thousands costs a small part of all of them, and so does its end.
 func TestListsChange(t *testing.T) {
 	r := newRig(t, vectorPlan())
 	var list []plan.Ban
 	for i := range 9000 {
 		list = append(list, plan.Ban{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{100, byte(i >> 8), byte(i), 1}), 32)})
 	}
+	began := work(t)
 	if err := r.path.SetBans(list); err != nil {
 		t.Fatal(err)
 	}
+	all := work(t) - began
 	one := netip.MustParsePrefix("198.51.100.7/32")
 	wanted := ruleSet{}
 	maps.Copy(wanted, r.path.rules.entered)
@@ -234,9 +236,9 @@ func TestListsChange(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("one change among %d rules: %v", len(wanted), best)
-	if best > time.Millisecond {
-		t.Errorf("one change took %v", best)
+	t.Logf("one change among %d rules: %v; all of them: %v", len(wanted), best, all)
+	if best > all/10 {
+		t.Errorf("one change took %v of CPU, all of them took %v", best, all)
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -35,6 +37,7 @@ const (
 	targetRaw      = "iptables raw"
 	targetIPSet    = "ipset of 100,000"
 	targetNetdev   = "nft ingress"
+	targetFloor    = "XDP that drops all"
 	targetCookies  = "kernel cookies"
 	targetShielded = "breakwater shield"
 )
@@ -46,6 +49,7 @@ type stopper struct {
 	up, down [][]string    // commands within the box
 	input    func() string // of the first command of up
 	lets     bool          // it lets packets pass: there is nothing that counts them
+	floor    bool          // a program drops all and looks at nothing: no program can cost less
 }
 
 // floodTest is a flood and those that meet it.
@@ -87,6 +91,7 @@ func floodTests() []floodTest {
 				{name: targetRaw, up: [][]string{raw}, down: [][]string{undo}},
 				{name: targetIPSet, up: [][]string{{"ipset", "restore"}, set}, input: list, down: [][]string{undo, {"ipset", "destroy", "bench"}}},
 				{name: targetNetdev, up: [][]string{nft}, down: [][]string{{"nft", "delete", "table", "netdev", "bench"}}},
+				{name: targetFloor, floor: true},
 				{name: targetShielded, guarded: true},
 			}},
 		{name: testSYNs, about: "requests for connections from random addresses, of which each gets a SYN cookie", answered: true,
@@ -284,6 +289,13 @@ func (b *besieged) meet(ctx context.Context, test floodTest, s stopper, window t
 		return cell, err
 	}
 	defer func() { err = errors.Join(err, s.commands(ctx, ns, s.down)) }()
+	if s.floor {
+		undo, err := dropAll(ns, name)
+		if err != nil {
+			return cell, err
+		}
+		defer func() { err = errors.Join(err, undo()) }()
+	}
 	var f *flood.Flood
 	err = inNamespace(attackerNS, func() (err error) {
 		f, err = flood.Start(flood.Options{Interface: by, For: window + time.Minute}, test.shape(to))
@@ -315,6 +327,29 @@ func (b *besieged) meet(ctx context.Context, test floodTest, s stopper, window t
 		cell.Cost = float64(cell.SoftIRQ) / float64(cell.Units)
 	}
 	return cell, nil
+}
+
+// dropAll gives an interface a program that drops every packet.
+func dropAll(ns, name string) (undo func() error, err error) {
+	const xdpDrop = 1 // linux/bpf.h
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "drop", Type: ebpf.XDP, Flags: unix.BPF_F_XDP_HAS_FRAGS, License: "Apache-2.0",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpDrop), asm.Return()},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load a program that drops everything: %w", err)
+	}
+	defer program.Close() //nolint:errcheck // the interface has it
+	set := func(fd int) error {
+		return inNamespace(ns, func() error {
+			l, err := netlink.LinkByName(name)
+			if err != nil {
+				return fmt.Errorf("find %s: %w", name, err)
+			}
+			return netlink.LinkSetXdpFd(l, fd)
+		})
+	}
+	return func() error { return set(-1) }, set(program.FD())
 }
 
 func end(f *flood.Flood) error {

@@ -249,22 +249,24 @@ static __noinline __u32 list_rule(const __u8 *source, bool v4)
 	return class ? *class : CLASS_NONE;
 }
 
-/* Where in classes the rule is that a source falls under; 0: under none. IPv4 addresses are mapped. */
-static __always_inline __u32 list_class(const __u8 *source, bool v4)
+/* Where in classes the rule by hand is that a source falls under; 0: under none. IPv4 addresses are mapped. */
+static __always_inline __u32 list_by_hand(const __u8 *source, bool v4)
+{
+	__u32 zero = 0;
+	struct list_state *state = bpf_map_lookup_elem(&list_states, &zero);
+
+	return state && state->rules ? list_rule(source, v4) : CLASS_NONE;
+}
+
+/* The same of the lists. */
+static __always_inline __u32 list_by_table(const __u8 *source, bool v4)
 {
 	__u32 zero = 0, generation, class;
 	struct list_state *state = bpf_map_lookup_elem(&list_states, &zero);
 	__be64 half[2];
 	void *table;
 
-	if (!state)
-		return CLASS_NONE;
-	if (state->rules) {
-		class = list_rule(source, v4);
-		if (class)
-			return class;
-	}
-	if (!state->present)
+	if (!state || !state->present)
 		return CLASS_NONE;
 	generation = state->generation & 1;
 	table = bpf_map_lookup_elem(&list_tables, &generation);
@@ -280,6 +282,14 @@ static __always_inline __u32 list_class(const __u8 *source, bool v4)
 	else
 		class = list_class6(table, bpf_be64_to_cpu(half[0]), bpf_be64_to_cpu(half[1]));
 	return class ? generation * LIST_CLASSES + (class & 255) : CLASS_NONE;
+}
+
+/* Of both. Rules by hand come first. */
+static __always_inline __u32 list_class(const __u8 *source, bool v4)
+{
+	__u32 class = list_by_hand(source, v4);
+
+	return class ? class : list_by_table(source, v4);
 }
 
 /* Counts one more of a class, and gives what becomes of it; null for none. */

@@ -577,14 +577,14 @@ static __always_inline int judge_fragment(struct xdp_md *ctx, struct frame *f, s
 /* What judge_source says when it has nothing to say. */
 #define UNDECIDED -1
 
-/* judge_source judges by the address alone: what rules, lists, AS numbers and countries say of it. */
-static __always_inline int judge_source(struct xdp_md *ctx, struct frame *f, struct finding *n, int kind)
+/* judge_source judges by the address alone: what the rule by hand says of it, or else lists, AS numbers and countries. */
+static __always_inline int judge_source(struct xdp_md *ctx, struct frame *f, struct finding *n, int kind, __u32 rule)
 {
 	struct list_verdict *v;
 
 	if (neighbour(f)) /* from a router that a list of bogons has */
 		return UNDECIDED;
-	v = list_verdict(list_class(f->tuple.src, f->v4));
+	v = list_verdict(rule ? rule : list_by_table(f->tuple.src, f->v4));
 	if (!v || v->verdict == CLASS_UNKNOWN || v->verdict == CLASS_PASS)
 		return UNDECIDED; /* a source can be forged: who is allowed is judged as everybody is */
 	n->vector = kind == WHOLE ? named(f) : kind == ICMP ? VECTOR_ICMP : kind == PIECE_OF ? VECTOR_FRAGMENT : VECTOR_OTHER;
@@ -602,10 +602,10 @@ int shield(struct xdp_md *ctx)
 	struct configuration *c;
 	struct frame f = {};
 	struct wanted w = {};
-	__u32 zero = 0, generation;
+	__u32 zero = 0, generation, rule;
 	int kind = read_frame(ctx, &f), verdict;
 	void *addresses_of;
-	struct ref *r;
+	struct ref *r = 0;
 	__u32 *set;
 
 	s = bpf_map_lookup_elem(&shield_config, &zero);
@@ -618,8 +618,10 @@ int shield(struct xdp_md *ctx)
 		return turn_away(ctx, &f, &n, WHY_MALFORMED);
 	}
 	generation = c->generation & 1;
-	r = kind == WHOLE ? bpf_map_lookup_elem(&tuples, &f.tuple) : 0;
-	if (r || (kind == WHOLE && elder(&f.tuple)))
+	rule = list_by_hand(f.tuple.src, f.v4);
+	if (kind == WHOLE && rule != CLASS_BANNED) /* whose sessions have been ended: a ban costs no look at them */
+		r = bpf_map_lookup_elem(&tuples, &f.tuple);
+	if (r || (kind == WHOLE && rule != CLASS_BANNED && elder(&f.tuple)))
 		return s->rules | s->limits ? judge_session(ctx, &f, r, s, generation) : XDP_PASS;
 	addresses_of = bpf_map_lookup_elem(&addresses, &generation);
 	copy_words(key.address, f.tuple.dst);
@@ -638,7 +640,7 @@ int shield(struct xdp_md *ctx)
 	}
 	if (martian(&f) || (s->bogons && !neighbour(&f) && bogon(&f)))
 		return turn_away(ctx, &f, &n, WHY_BOGON);
-	verdict = judge_source(ctx, &f, &n, kind);
+	verdict = judge_source(ctx, &f, &n, kind, rule);
 	if (verdict != UNDECIDED)
 		return verdict;
 	if (kind == STRANGE)
