@@ -38,7 +38,7 @@ var bars = []bar{
 	{testDrops, targetShielded, targetRaw, 3},
 	{testDrops, targetShielded, targetIPSet, 3},
 	{testDrops, targetShielded, targetNetdev, 3},
-	{testSYNs, targetShielded, targetCookies, 8},
+	{testSYNs, targetShielded, targetTProxy, 8},
 }
 
 // barReport is the verdict on one bar. Measured 0: there is no figure, which does not meet it.

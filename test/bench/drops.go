@@ -10,7 +10,9 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -39,6 +41,7 @@ const (
 	targetNetdev   = "nft ingress"
 	targetFloor    = "XDP that drops all"
 	targetCookies  = "kernel cookies"
+	targetTProxy   = "kernel cookies, TPROXY"
 	targetShielded = "breakwater shield"
 )
 
@@ -81,6 +84,8 @@ func floodTests() []floodTest {
 	raw := []string{"iptables", "-t", "raw", "-A", "PREROUTING", "-s", strangers, "-j", "DROP"}
 	set := []string{"iptables", "-t", "raw", "-A", "PREROUTING", "-m", "set", "--match-set", "bench", "src", "-j", "DROP"}
 	undo := []string{"iptables", "-t", "raw", "-F"}
+	// What a box that covers every port has to have, whoever answers.
+	tproxy := []string{"iptables", "-t", "mangle", "-A", "PREROUTING", "-i", plainName, "-p", "tcp", "-j", "TPROXY", "--on-port", strconv.Itoa(synPort), "--tproxy-mark", "1"}
 	nft := []string{"nft", "add table netdev bench; add chain netdev bench in { type filter hook ingress device " + plainName + " priority 0; }; " +
 		"add rule netdev bench in ip saddr " + strangers + " drop"}
 	return []floodTest{
@@ -95,8 +100,12 @@ func floodTests() []floodTest {
 				{name: targetShielded, guarded: true},
 			}},
 		{name: testSYNs, about: "requests for connections from random addresses, of which each gets a SYN cookie", answered: true,
-			shape:    func(to netip.Addr) flood.Shape { return flood.TCP(from(asking, to, synPort), flood.SYN, nil) },
-			stoppers: []stopper{{name: targetCookies}, {name: targetShielded, guarded: true}}},
+			shape: func(to netip.Addr) flood.Shape { return flood.TCP(from(asking, to, synPort), flood.SYN, nil) },
+			stoppers: []stopper{
+				{name: targetCookies},
+				{name: targetTProxy, up: [][]string{tproxy}, down: [][]string{{"iptables", "-t", "mangle", "-F"}}},
+				{name: targetShielded, guarded: true},
+			}},
 	}
 }
 
@@ -142,21 +151,16 @@ func besiege(ctx context.Context, core int, breakwater string) (b *besieged, err
 	if err := b.plain(ctx); err != nil {
 		return b, err
 	}
+	cores, err := allowedCores()
+	if err != nil {
+		return b, err
+	}
 	for _, box := range []struct {
 		ns, name, attackers string
 		guarded             bool
 	}{{plainNS, plainName, "plain", false}, {guardedNS, wanName, "guarded", true}} {
-		if err := ip(ctx, "netns", "exec", box.ns, "sh", "-c", "echo 1 > /sys/class/net/"+box.name+"/threaded"); err != nil {
-			return b, err
-		}
-		tid, err := receiver(box.name)
+		tid, err := receiveOn(ctx, core, box.ns, box.name)
 		if err != nil {
-			return b, err
-		}
-		if err := bindThread(tid, core); err != nil {
-			return b, err
-		}
-		if err := setRoundRobin(tid); err != nil {
 			return b, err
 		}
 		b.thread[box.guarded] = tid
@@ -170,8 +174,23 @@ func besiege(ctx context.Context, core int, breakwater string) (b *besieged, err
 		if err != nil {
 			return b, err
 		}
+		// Answers are no work of the box once they are on the wire.
+		if _, err := receiveOn(ctx, cores[0], attackerNS, box.attackers); err != nil {
+			return b, err
+		}
 	}
 	return b, nil
+}
+
+// receiveOn lets a thread of its own receive for a veth, on one core and before others.
+func receiveOn(ctx context.Context, core int, ns, name string) (tid int, err error) {
+	if err := ip(ctx, "netns", "exec", ns, "sh", "-c", "echo 1 > /sys/class/net/"+name+"/threaded"); err != nil {
+		return 0, err
+	}
+	if tid, err = receiver(name); err != nil {
+		return 0, err
+	}
+	return tid, errors.Join(bindThread(tid, core), setRoundRobin(tid))
 }
 
 // plain makes the box without breakwater one that could be attacked: it polls, has a way to the attackers, and listens with
@@ -180,11 +199,19 @@ func (b *besieged) plain(ctx context.Context) error {
 	if err := ip(ctx, "-n", plainNS, "route", "add", flood.Strangers.String(), "via", addressIn(10, 1).String()); err != nil {
 		return err
 	}
+	for _, args := range [][]string{{"rule", "add", "fwmark", "1", "lookup", "100"}, {"route", "add", "local", "0.0.0.0/0", "dev", "lo", "table", "100"}} {
+		if err := ip(ctx, append([]string{"-n", plainNS}, args...)...); err != nil {
+			return err
+		}
+	}
 	return inNamespace(plainNS, func() (err error) {
 		if err := os.WriteFile("/proc/sys/net/ipv4/tcp_syncookies", []byte("2"), 0); err != nil {
 			return fmt.Errorf("let the kernel send cookies: %w", err)
 		}
-		var lc net.ListenConfig
+		lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+			var failed error
+			return errors.Join(c.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1) }), failed)
+		}}
 		lc.SetMultipathTCP(false)
 		if b.listens, err = lc.Listen(ctx, "tcp", netip.AddrPortFrom(plainAddress, synPort).String()); err != nil {
 			return fmt.Errorf("listen in %s: %w", plainNS, err)

@@ -41,7 +41,7 @@ const (
 	wanName = "wan"
 	lanName = "lan"
 
-	plainName = "plain" // in the box without anything, so that its thread has a name of its own
+	plainName = "bare" // in the box without anything, so that its thread has a name of its own
 )
 
 var namespaces = []string{clientNS, boxNS, edgeNS, kernelNS, shieldNS, originNS, attackerNS, plainNS, guardedNS}
