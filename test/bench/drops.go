@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -22,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"breakwater/appliance/edgelink"
+	"breakwater/appliance/lists"
 	"breakwater/appliance/plan"
 	"breakwater/test/attack/flood"
 )
@@ -43,6 +45,7 @@ const (
 	targetCookies  = "kernel cookies"
 	targetTProxy   = "kernel cookies, TPROXY"
 	targetShielded = "breakwater shield"
+	targetListed   = "breakwater list of %d"
 )
 
 // stopper is one way to meet a flood, in one of two boxes.
@@ -53,6 +56,7 @@ type stopper struct {
 	input    func() string // of the first command of up
 	lets     bool          // it lets packets pass: there is nothing that counts them
 	floor    bool          // a program drops all and looks at nothing: no program can cost less
+	listed   int           // not by a ban, but by a list of so many prefixes
 }
 
 // floodTest is a flood and those that meet it.
@@ -101,6 +105,7 @@ func floodTests() []floodTest {
 				{name: targetNetdev, up: [][]string{nft}, down: [][]string{{"nft", "delete", "table", "netdev", "bench"}}},
 				{name: targetFloor, floor: true},
 				{name: targetShielded, guarded: true},
+				listOf(1_000), listOf(100_000), listOf(1_000_000),
 			}},
 		{name: testSYNs, about: "requests for connections from random addresses, of which each gets a SYN cookie, up to 262,144 a second", answered: true,
 			shape: func(to netip.Addr) flood.Shape { return flood.TCP(from(asking, to, synPort), flood.SYN, nil) },
@@ -110,6 +115,10 @@ func floodTests() []floodTest {
 				{name: targetShielded, guarded: true},
 			}},
 	}
+}
+
+func listOf(prefixes int) stopper {
+	return stopper{name: fmt.Sprintf(targetListed, prefixes), guarded: true, listed: prefixes}
 }
 
 // selectFloods are those that the command line chooses.
@@ -246,6 +255,30 @@ func ban(ctx context.Context, e engine) error {
 	return nil
 }
 
+// list turns the attackers' network away by a list, whose other prefixes are anywhere, instead of by a ban.
+func list(ctx context.Context, e engine, prefixes int) (undo func() error, err error) {
+	all := make([]netip.Prefix, 0, prefixes)
+	first := turnedAway.Addr().As4()
+	for i := range min(prefixes, 1<<(24-turnedAway.Bits())) {
+		all = append(all, netip.PrefixFrom(netip.AddrFrom4([4]byte{first[0], first[1], first[2] + byte(i)}), 24)) //nolint:gosec // 128 of them
+	}
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
+	for len(all) < prefixes {
+		n := random.Uint32()
+		at := netip.AddrFrom4([4]byte{1 + byte(n>>24)%190, byte(n >> 16), byte(n >> 8), byte(n)})
+		all = append(all, netip.PrefixFrom(at, 24+random.IntN(9)).Masked())
+	}
+	b := lists.NewBuilder()
+	b.Layer(lists.Entries(all, b.Class(lists.Class{Kind: lists.KindList, Name: "bench"})))
+	l := edgelink.New(e.socket())
+	if err := errors.Join(l.SetBans(ctx, nil), l.SetLists(ctx, b.Table().Encode())); err != nil {
+		return nil, fmt.Errorf("turn the attackers away by a list: %w", err)
+	}
+	return func() error {
+		return errors.Join(l.SetLists(ctx, lists.NewBuilder().Table().Encode()), ban(ctx, e))
+	}, nil
+}
+
 // takeFrames lets a veth take the attackers' frames, which otherwise needs a program at it: GRO makes it poll, as a network card
 // does (SIOCETHTOOL with struct ethtool_value of linux/ethtool.h).
 func takeFrames(name string) error {
@@ -319,6 +352,13 @@ func (b *besieged) meet(ctx context.Context, test floodTest, s stopper, window t
 		return cell, err
 	}
 	defer func() { err = errors.Join(err, s.commands(ctx, ns, s.down)) }()
+	if s.listed > 0 {
+		undo, err := list(ctx, guardedEngine, s.listed)
+		if err != nil {
+			return cell, err
+		}
+		defer func() { err = errors.Join(err, undo()) }()
+	}
 	if s.floor {
 		undo, err := dropAll(ns, name)
 		if err != nil {
