@@ -168,7 +168,7 @@ func (n *Network) Apply(ctx context.Context, s settings.Settings) error {
 // files are those of ours that are there, by the paths of Files.
 func (n *Network) files() (map[string]string, error) {
 	have := map[string]string{}
-	for _, pattern := range []string{networkDir + "/" + made + "*", resolvedDir + "/breakwater.conf", timeDir + "/breakwater.sources"} {
+	for _, pattern := range []string{networkDir + "/" + made + "*", resolvedFile, timeDir + "/breakwater.sources"} {
 		found, err := filepath.Glob(filepath.Join(n.Root, pattern))
 		if err != nil {
 			return nil, err

@@ -17,7 +17,9 @@ import (
 const (
 	networkDir  = "run/systemd/network"
 	resolvedDir = "run/systemd/resolved.conf.d"
-	timeDir     = "run/breakwater-time"
+	// resolvedFile must not have the name of a file of the image, in whose place it would be (resolved.conf(5)).
+	resolvedFile = resolvedDir + "/breakwater-servers.conf"
+	timeDir      = "run/breakwater-time"
 )
 
 // made begins the names of our files in networkDir. They come before the image's 80-first-boot.network, and the first
@@ -34,7 +36,7 @@ func Files(s settings.Settings) map[string]string {
 		timeDir + "/breakwater.sources": timeSources(s.Host.TimeServers),
 	}
 	if len(s.DNS.Servers) > 0 {
-		files[resolvedDir+"/breakwater.conf"] = resolvers(s.DNS.Servers)
+		files[resolvedFile] = resolvers(s.DNS.Servers)
 	}
 	for _, i := range interfaces(s) {
 		name := networkDir + "/" + made + i.Name
