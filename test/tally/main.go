@@ -34,8 +34,8 @@ type stage struct {
 // stages are in the order in which they tell most for the least time. unit is every test that needs no root, with the
 // race detector, and replays what fuzzing found. e2e is those that need it, which have this build tag, one package at
 // a time, because there is one lab on a machine; services are on the kernel path where they can be. What depends on the engine
-// runs on the user path once more. Those of the web page in a real browser are a stage of their own, which mostly waits, so the image is
-// built beside it. The last one starts the image once; `make test-image` does more of that.
+// runs on the user path once more. Those of the web page in a real browser are a stage of their own. Both of these mostly wait, so
+// lint runs beside the one, and the image is built beside the other. The last one starts the image once; `make test-image` does more of that.
 func stages(privileged []string) []stage {
 	asRoot := func(args ...string) []string {
 		if os.Geteuid() != 0 {
@@ -51,11 +51,11 @@ func stages(privileged []string) []stage {
 	headless := slices.DeleteFunc(privileged, func(dir string) bool { return dir == browser })
 	return []stage{
 		{name: "vet", args: []string{"go", "vet", "-tags", "e2e vm", "./..."}},
-		{name: "lint", args: []string{"make", "-s", "lint"}},
 		{name: "generated", args: []string{"sh", "-c", "make -s generate && git diff --exit-code --stat"}},
 		{name: "unit", tests: true, args: []string{"go", "test", "-json", "-race", "-shuffle=on", "./..."}},
 		{name: "e2e", tests: true, args: slices.Concat(end, headless)},
 		{name: "user path", tests: true, args: onUserPath},
+		{name: "lint", args: []string{"make", "-s", "lint"}, beside: true},
 		{name: "browser", tests: true, args: slices.Concat(end, []string{browser})},
 		{name: "image", args: []string{"sh", "-c", "make -s image && test/tools/units"}, beside: true},
 		{name: "boot", tests: true, args: slices.Concat(asRoot("go", "test", "-json", "-tags", "vm", "-count=1", "-timeout=20m"), []string{"-run", "^TestNewBox$", "./test/vm"})},

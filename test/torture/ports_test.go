@@ -16,11 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"breakwater/test/lab"
+	"breakwater/test/torture/loss"
 	"breakwater/test/torture/pattern"
 )
 
-// TestEveryPort opens sessions by ports all over the edge: by some hundred of them in each weather, and by all when the
-// streams are as large as somebody asked for. TestEveryTCPPort of test/e2e has all of them in any case.
+// TestEveryPort opens sessions by ports all over the edge: by some hundred of them in fine weather and in loss, and by all, in each
+// weather, when the streams are as large as somebody asked for. TestEveryTCPPort of test/e2e has all of them in any case.
 func TestEveryPort(t *testing.T) {
 	_, asked := os.LookupEnv(largeVariable)
 	for _, engine := range engines {
@@ -32,6 +33,9 @@ func TestEveryPort(t *testing.T) {
 			apply(t, s)
 			ways := []way{everyPort(t, families[0], "v2"), everyPort(t, families[1], "v1")}
 			for i, w := range weathers {
+				if !asked && (w.loss != (loss.Weather{}) && w.loss != (loss.Weather{Drop: 10})) {
+					continue
+				}
 				t.Run(w.name, func(t *testing.T) {
 					sky := w.begin(t, s)
 					first, step := 1+i, 131
