@@ -17,8 +17,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -360,11 +358,15 @@ func (b *besieged) meet(ctx context.Context, test floodTest, s stopper, window t
 		defer func() { err = errors.Join(err, undo()) }()
 	}
 	if s.floor {
-		undo, err := dropAll(ns, name)
+		var undo func() error
+		err := inNamespace(ns, func() (err error) {
+			undo, err = flood.DropAll(name)
+			return err
+		})
 		if err != nil {
 			return cell, err
 		}
-		defer func() { err = errors.Join(err, undo()) }()
+		defer func() { err = errors.Join(err, inNamespace(ns, undo)) }()
 	}
 	var f *flood.Flood
 	err = inNamespace(attackerNS, func() (err error) {
@@ -397,29 +399,6 @@ func (b *besieged) meet(ctx context.Context, test floodTest, s stopper, window t
 		cell.Cost = float64(cell.SoftIRQ) / float64(cell.Units)
 	}
 	return cell, nil
-}
-
-// dropAll gives an interface a program that drops every packet.
-func dropAll(ns, name string) (undo func() error, err error) {
-	const xdpDrop = 1 // linux/bpf.h
-	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "drop", Type: ebpf.XDP, Flags: unix.BPF_F_XDP_HAS_FRAGS, License: "Apache-2.0",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpDrop), asm.Return()},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("load a program that drops everything: %w", err)
-	}
-	defer program.Close() //nolint:errcheck // the interface has it
-	set := func(fd int) error {
-		return inNamespace(ns, func() error {
-			l, err := netlink.LinkByName(name)
-			if err != nil {
-				return fmt.Errorf("find %s: %w", name, err)
-			}
-			return netlink.LinkSetXdpFd(l, fd)
-		})
-	}
-	return func() error { return set(-1) }, set(program.FD())
 }
 
 func end(f *flood.Flood) error {
