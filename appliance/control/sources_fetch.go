@@ -113,6 +113,11 @@ func (s *sources) fetch(ctx context.Context, w sourceWish) {
 }
 
 func (s *sources) failed(w sourceWish, err error) {
+	s.taking.Lock() // or what is not wanted any more and was removed would be there again
+	defer s.taking.Unlock()
+	if names, unknown := s.c.listsInForce(); !w.geo && unknown == nil && !names[w.name] {
+		return
+	}
 	f := SourceFile{Name: w.name, URL: w.url}
 	all, dir := s.lists, s.Dir
 	if w.geo {

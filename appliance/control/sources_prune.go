@@ -34,15 +34,26 @@ func (s *sources) prune() error {
 	}
 	var failed []error
 	for name, paths := range files {
+		if err := removeAll(paths); err != nil {
+			failed = append(failed, err)
+			continue
+		}
 		s.mu.Lock()
 		delete(s.lists, name)
 		s.mu.Unlock()
-		for _, path := range paths {
-			failed = append(failed, os.Remove(path))
-		}
 		s.c.log.Info("removed the files of a list that no settings name", "name", name)
 	}
 	return errors.Join(failed...)
+}
+
+// removeAll removes files one after the other: what is known of a list goes before it, as a list that is not there must not be known.
+func removeAll(paths []string) error {
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // listFiles are the files of lists by their names, what is known of each before it, and what a power cut left of one.
@@ -59,7 +70,7 @@ func (s *sources) listFiles() (map[string][]string, error) {
 		case e.IsDir():
 		case ending == "json", ending == "list":
 			files[name] = append(files[name], filepath.Join(s.Dir, file))
-		case name == "incoming":
+		case name == "incoming", name == "known": // of files that were being written
 			files[file] = []string{filepath.Join(s.Dir, file)} // no list has a name with a dot
 		}
 	}

@@ -24,6 +24,7 @@ const (
 	geoUnknown     = "geo-unknown"
 	listsRefused   = "lists-refused"
 	maxPushBackoff = 30 * time.Second
+	pruneEvery     = 10 * time.Minute
 )
 
 func (s *sources) geoDir() string { return filepath.Join(s.Dir, "geo") }
@@ -54,6 +55,7 @@ type tableMade struct {
 	print   string
 	wait    time.Duration // until it is pushed again
 	notYet  time.Time
+	pruned  time.Time // when files that nothing needs were removed last
 }
 
 func (s *sources) keepOnce(ctx context.Context, made *tableMade) {
@@ -76,11 +78,16 @@ func (s *sources) keepOnce(ctx context.Context, made *tableMade) {
 		s.mu.Lock()
 		s.used = use
 		s.mu.Unlock()
+		made.pruned = time.Time{}
+	}
+	s.push(ctx, made)
+	// A change that is confirmed and a revision that is forgotten make no other table.
+	if now := time.Now(); now.Sub(made.pruned) >= pruneEvery {
+		made.pruned = now
 		if err := s.prune(); err != nil && !errors.Is(err, store.ErrNotFound) { // without settings nothing is known to be of no use
 			s.c.log.Error("remove the files of former lists", "err", err)
 		}
 	}
-	s.push(ctx, made)
 }
 
 // push gives edge the table unless it has it, with growing pauses while that does not help.

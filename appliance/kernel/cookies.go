@@ -151,7 +151,11 @@ func (k *Path) listen(v4, v6 []int) error {
 	}
 	k.cookies.Listeners = uint32(count) //nolint:gosec // bounded
 	failed = append(failed, k.objects.CookieStates.Put(uint32(0), &k.cookies))
-	return errors.Join(failed...)
+	err := errors.Join(failed...)
+	if err != nil { // a client of one that is missing would be turned away
+		_ = k.objects.Listeners.Delete(uint32(0)) // it may be the one that is missing
+	}
+	return err
 }
 
 func (k *Path) putListener(at, fd int) error {

@@ -63,7 +63,10 @@ func (k *Path) swapLists(old, next uint32, t *lists.Table) error {
 		return fmt.Errorf("put the lists in force: %w", err)
 	}
 	err := k.forgetClasses(old)
-	k.classes.table = t.Classes
+	k.classes.table = nil // of a table with nothing in it, whose classes are not entered
+	if !t.Empty() {
+		k.classes.table = t.Classes
+	}
 	return err
 }
 

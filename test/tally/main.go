@@ -55,9 +55,9 @@ func stages(privileged []string) []stage {
 		{name: "unit", tests: true, args: []string{"go", "test", "-json", "-race", "-shuffle=on", "./..."}},
 		{name: "e2e", tests: true, args: slices.Concat(end, headless)},
 		{name: "user path", tests: true, args: onUserPath},
-		{name: "lint", args: []string{"make", "-s", "lint"}, beside: true},
+		{name: "lint", args: []string{"nice", "make", "-s", "lint"}, beside: true},
 		{name: "browser", tests: true, args: slices.Concat(end, []string{browser})},
-		{name: "image", args: []string{"sh", "-c", "make -s image && test/tools/units"}, beside: true},
+		{name: "image", args: []string{"nice", "sh", "-c", "make -s image && test/tools/units"}, beside: true},
 		{name: "boot", tests: true, args: slices.Concat(asRoot("go", "test", "-json", "-tags", "vm", "-count=1", "-timeout=20m"), []string{"-run", "^TestNewBox$", "./test/vm"})},
 	}
 }
@@ -84,14 +84,18 @@ func main() {
 
 // groups are the stages that run at the same time, of those with a name that is chosen; of all where none is.
 func groups(all []stage, chosen []string) (list [][]stage) {
+	before := false // the stage before is among them
 	for _, s := range all {
 		switch last := len(list) - 1; {
 		case len(chosen) > 0 && !slices.Contains(chosen, s.name):
-		case s.beside && last >= 0:
+			before = false
+			continue
+		case s.beside && before:
 			list[last] = append(list[last], s)
 		default:
 			list = append(list, []stage{s})
 		}
+		before = true
 	}
 	return list
 }

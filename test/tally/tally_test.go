@@ -52,7 +52,7 @@ func TestGroups(t *testing.T) {
 	for _, tt := range []struct {
 		chosen []string
 		want   string
-	}{{nil, "a b+c d"}, {[]string{"c", "d"}, "c d"}, {[]string{"e"}, ""}} {
+	}{{nil, "a b+c d"}, {[]string{"c", "d"}, "c d"}, {[]string{"a", "c"}, "a c"}, {[]string{"b", "c"}, "b+c"}, {[]string{"e"}, ""}} {
 		var got []string
 		for _, group := range groups(all, tt.chosen) {
 			var names []string

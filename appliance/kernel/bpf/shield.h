@@ -449,13 +449,15 @@ static __always_inline int judge_tcp(struct xdp_md *ctx, struct frame *f, struct
 		if (verdict != XDP_ABORTED)
 			return verdict;
 		if (g->syn_rate == SYN_ALWAYS || n->now < p->syns.until)
-			return kernel_cookie(f) ? XDP_PASS : turn_away(ctx, f, n, WHY_COOKIE); /* it may be from just before */
+			return kernel_cookie(f) ? pass(ctx, f, n) : turn_away(ctx, f, n, WHY_COOKIE); /* it may be from just before */
 	}
 	if (!armed && bpf_get_prandom_u32() % STRAY_SAMPLE)
 		return XDP_PASS; /* perhaps of a session of the user path, perhaps not: one in so many tells */
-	if ((!n->limits && open_socket(ctx, f)) || kernel_cookie(f))
+	if (!n->limits && open_socket(ctx, f))
 		return XDP_PASS;
 	n->weight = armed ? 1 : STRAY_SAMPLE;
+	if (kernel_cookie(f)) /* it could come again and again, so it is counted */
+		return pass(ctx, f, n);
 	if (pressed(&p->strays, n->now, n->weight, STRAY_RATE))
 		return turn_away(ctx, f, n, WHY_NO_SESSION);
 	return pass(ctx, f, n);
@@ -619,7 +621,7 @@ int shield(struct xdp_md *ctx)
 	}
 	generation = c->generation & 1;
 	rule = list_by_hand(f.tuple.src, f.v4);
-	if (kind == WHOLE && rule != CLASS_BANNED) /* whose sessions have been ended: a ban costs no look at them */
+	if (kind == WHOLE && rule != CLASS_BANNED) /* whose sessions have been ended, and those of elders are to starve: a ban costs no look at them */
 		r = bpf_map_lookup_elem(&tuples, &f.tuple);
 	if (r || (kind == WHOLE && rule != CLASS_BANNED && elder(&f.tuple)))
 		return s->rules | s->limits ? judge_session(ctx, &f, r, s, generation) : XDP_PASS;
