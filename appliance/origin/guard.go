@@ -28,7 +28,7 @@ func (r refusal) String() string { return fmt.Sprintf("its address %s is %s", r.
 // refuse says what is wrong with an origin at address, as the end of "the address is ...". Empty: nothing.
 func (g guard) refuse(address netip.Addr) string {
 	address = address.Unmap().WithZone("") // prefixes know neither form
-	if slices.ContainsFunc(g.own, func(own netip.Addr) bool { return own.Unmap().WithZone("") == address }) {
+	if g.isOwn(address) {
 		return "this box's own: it would loop"
 	}
 	for _, prefix := range g.forbidden {
@@ -41,6 +41,11 @@ func (g guard) refuse(address netip.Addr) string {
 		return "not the address of one machine"
 	}
 	return ""
+}
+
+// isOwn tells whether the box has an address, which is unmapped and without a zone.
+func (g guard) isOwn(address netip.Addr) bool {
+	return slices.ContainsFunc(g.own, func(own netip.Addr) bool { return own.Unmap().WithZone("") == address })
 }
 
 func checkName(o plan.Origin) error {

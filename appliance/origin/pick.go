@@ -18,6 +18,7 @@ type Pool struct {
 	health  plan.Health
 	choice  plan.Choice
 	origins []*named
+	wished  []netip.Addr // sources, as in the plan
 	raised  map[conditionKey]bool
 }
 
@@ -31,7 +32,8 @@ type Target struct {
 type view struct {
 	choice  plan.Choice
 	members []member
-	turns   []int32       // round robin: the order of members, each as often as its weight says
+	turns   []int32 // round robin: the order of members, each as often as its weight says
+	sources sources
 	reason  status.Reason // why there are no members
 }
 

@@ -17,7 +17,7 @@ func (s *Set) refresh() {
 		for _, n := range p.origins {
 			s.place(p, n)
 		}
-		p.view.Store(p.makeView())
+		p.view.Store(p.makeView(s.guard))
 		s.raise(p, p.conditions())
 	}
 }
@@ -63,8 +63,8 @@ func (n *named) checkAddress(p *Pool, o *Origin) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(o.address, port), ok
 }
 
-func (p *Pool) makeView() *view {
-	v := &view{choice: p.choice, reason: status.NoOrigin}
+func (p *Pool) makeView(g guard) *view {
+	v := &view{choice: p.choice, reason: status.NoOrigin, sources: sourcesOf(p.wished, g)}
 	for _, n := range p.origins {
 		if n.spec.State != plan.Active {
 			continue
@@ -141,6 +141,9 @@ func (p *Pool) conditions() []health.Condition {
 			Detail: "New clients are sent to all of them as if they were up, in the hope that one answers. " +
 				"See that the servers run and that the box can reach them.",
 		})
+	}
+	if c, wrong := p.sourceCondition(); wrong {
+		list = append(list, c)
 	}
 	for _, n := range p.origins {
 		list = append(list, p.originConditions(n)...)

@@ -134,7 +134,7 @@ func (s *Set) replacePools(pools []plan.Pool) {
 		}
 		delete(old, spec.Name)
 		before := p.origins
-		p.health, p.choice, p.origins = spec.Health, spec.Choice, nil
+		p.health, p.choice, p.wished, p.origins = spec.Health, spec.Choice, spec.Sources, nil
 		for _, o := range spec.Origins {
 			p.origins = append(p.origins, keep(before, o))
 		}

@@ -1,6 +1,9 @@
 package plan
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Check says what makes p impossible to apply whatever the box: an index that leads nowhere, an empty range. A plan
 // that Compile made has no such fault; one that came over a socket is looked at all the same.
@@ -8,6 +11,11 @@ func (p *Plan) Check() error {
 	for i, s := range p.Services {
 		if s.Pool < 0 || s.Pool >= len(p.Pools) {
 			return fmt.Errorf("service %d (%s) names pool %d of %d", i, s.Name, s.Pool, len(p.Pools))
+		}
+	}
+	for i, pool := range p.Pools {
+		if err := pool.checkSources(); err != nil {
+			return fmt.Errorf("pool %d (%s) %w", i, pool.Name, err)
 		}
 	}
 	for i, r := range p.Routes {
@@ -19,6 +27,27 @@ func (p *Plan) Check() error {
 		case r.Protocol != TCP && r.Protocol != UDP:
 			return fmt.Errorf("route %d has the protocol %q", i, r.Protocol)
 		}
+	}
+	return nil
+}
+
+// checkSources words its errors as the end of the sentence "pool x ...".
+func (p *Pool) checkSources() error {
+	var four, six int
+	for i, a := range p.Sources {
+		switch {
+		case !a.IsValid() || a != a.Unmap().WithZone("") || a.IsUnspecified() || a.IsMulticast():
+			return fmt.Errorf("has the source %q, which is not the address of one machine", a)
+		case slices.Contains(p.Sources[:i], a):
+			return fmt.Errorf("has the source %s twice", a)
+		case a.Is4():
+			four++
+		default:
+			six++
+		}
+	}
+	if four > MaxSources || six > MaxSources {
+		return fmt.Errorf("has %d sources of IPv4 and %d of IPv6, at most %d of each are possible", four, six, MaxSources)
 	}
 	return nil
 }

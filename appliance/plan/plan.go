@@ -173,7 +173,13 @@ type Pool struct {
 	Choice  Choice   `json:"choice"`
 	Origins []Origin `json:"origins"`
 	Health  Health   `json:"health"`
+	// Sources are the addresses of the box that sessions and flows come from, at most MaxSources of IPv4 and as many of IPv6;
+	// empty: the one that the route to an origin gives. Services that are transparent have no use for them.
+	Sources []netip.Addr `json:"sources,omitempty"`
 }
+
+// MaxSources is how many source addresses of one IP version a pool may have.
+const MaxSources = 8
 
 // Choice is how a pool chooses an origin for a new client.
 type Choice string

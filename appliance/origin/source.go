@@ -1,0 +1,68 @@
+package origin
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"breakwater/appliance/health"
+)
+
+// sources are the addresses of the box that a pool's sessions and flows come from, as far as the box has them.
+type sources struct {
+	four, six []netip.Addr
+	missing   []netip.Addr // those that the box does not have
+}
+
+func sourcesOf(wished []netip.Addr, g guard) (s sources) {
+	for _, a := range wished {
+		switch a = a.Unmap(); {
+		case !g.isOwn(a):
+			s.missing = append(s.missing, a)
+		case a.Is4():
+			s.four = append(s.four, a)
+		default:
+			s.six = append(s.six, a)
+		}
+	}
+	return s
+}
+
+// Sources are the addresses of the box that sessions and flows to an origin come from; none: the one that the route gives. The
+// list is never changed, only replaced.
+func (p *Pool) Sources(to netip.Addr) []netip.Addr { return p.view.Load().sources.towards(to) }
+
+func (s *sources) towards(to netip.Addr) []netip.Addr {
+	if to.Unmap().Is4() {
+		return s.four
+	}
+	return s.six
+}
+
+// sourceCondition tells of addresses that are not there, and what is done instead.
+func (p *Pool) sourceCondition() (c health.Condition, wrong bool) {
+	s := &p.view.Load().sources
+	if len(s.missing) == 0 {
+		return c, false
+	}
+	var names, instead []string
+	for _, a := range s.missing {
+		names = append(names, a.String())
+	}
+	if len(s.four) == 0 && slices.ContainsFunc(s.missing, netip.Addr.Is4) {
+		instead = append(instead, "IPv4")
+	}
+	if len(s.six) == 0 && slices.ContainsFunc(s.missing, netip.Addr.Is6) {
+		instead = append(instead, "IPv6")
+	}
+	meanwhile := "the other sources are used"
+	if len(instead) > 0 {
+		meanwhile = strings.Join(instead, " and ") + " origins see the address that the route gives"
+	}
+	return health.Condition{
+		Code: "source-missing", Subject: p.name, Severity: health.Warning,
+		Title:  fmt.Sprintf("Pool %s has source addresses that this box does not have", p.name),
+		Detail: fmt.Sprintf("No interface of this box has %s, so %s: add it to an interface, or take it off the pool.", strings.Join(names, ", "), meanwhile),
+	}, true
+}
