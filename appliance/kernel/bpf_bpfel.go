@@ -212,7 +212,7 @@ type bpfListVerdict struct {
 type bpfMember struct {
 	_       structs.HostLayout
 	Address [16]uint8
-	Source  [16]uint8
+	Source  [8][16]uint8
 	Key     uint64
 	Weight  uint64
 	Ifindex uint32
@@ -222,7 +222,7 @@ type bpfMember struct {
 	Place   uint32
 	First   uint16
 	Last    uint16
-	Mtu     uint32
+	Sources uint32
 	State   uint32
 }
 

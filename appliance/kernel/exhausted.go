@@ -8,14 +8,13 @@ import (
 	"breakwater/appliance/health"
 )
 
-// exhausted are the causes for which the program leaves clients to the user path that an operator should know of.
+// exhausted are the causes for which the program leaves clients to the user path that an operator should know of, besides the
+// lack of source ports, which each origin has of its own (portless.go).
 var exhausted = []struct {
 	cause         uint32 // LEFT_* of bpf/layout.h
 	code          string
 	title, detail string
 }{
-	{8, "kernel-path-ports", "No source port is left towards an origin",
-		"The box has no port of its own that it could use for one more client of that origin, so the user path carries what is new, with ports of its own. Add an address or an origin, or make the service transparent."},
 	{9, "kernel-path-full", "The kernel path is full",
 		"It has as many sessions as the memory of this box is good for, so the user path carries what is new. Ban what does not belong here, or use a box with more memory."},
 	{11, "kernel-path-half-open", "More connections are begun than clients finish",
@@ -53,5 +52,5 @@ func (k *Path) tellExhausted(now time.Time) (err error) {
 			k.options.Conditions.Clear(e.code, "")
 		}
 	}
-	return err
+	return errors.Join(err, k.tellPortless(now))
 }

@@ -97,8 +97,9 @@ type Path struct {
 	known  known
 	crowds atomic.Pointer[map[string]crowdOf] // services that bound single sources, by name
 
-	exhaustions [3]exhaustion  // as exhausted
-	sample      ringbuf.Record // of the event or packet that is read
+	exhaustions [2]exhaustion         // as exhausted
+	portless    map[uint32]exhaustion // of source ports, by number of an origin's address
+	sample      ringbuf.Record        // of the event or packet that is read
 }
 
 const (
@@ -141,7 +142,7 @@ func Open(o Options) (*Path, error) {
 			return nil, errors.Join(err, k.close())
 		}
 	}
-	if err := errors.Join(k.loadBans(), k.loadRules(), k.openClasses(), k.forgetOthers(), k.forgetFlows(), k.known.load(objects.KnownSources), k.findSessions(), k.openCookies()); err != nil {
+	if err := errors.Join(k.loadBans(), k.loadRules(), k.openClasses(), k.openPortless(), k.forgetOthers(), k.forgetFlows(), k.known.load(objects.KnownSources), k.findSessions(), k.openCookies()); err != nil {
 		return nil, errors.Join(err, k.close())
 	}
 	return k, nil

@@ -18,7 +18,7 @@ import (
 // The numbers of bpf/layout.h.
 const (
 	layout = 2 // of the maps of sessions
-	others = 1 // of all other maps, besides what their sizes tell
+	others = 2 // of all other maps, besides what their sizes tell
 
 	eventBegin, eventAnswered, eventEnd, eventProven = 1, 2, 3, 4
 

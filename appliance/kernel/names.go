@@ -100,9 +100,13 @@ func (n *names) service(number uint32) string { return n.name[kindService.key(nu
 
 // origin is the name of an origin.
 func (n *names) origin(number uint32) string {
-	parts := strings.SplitN(n.name[kindOrigin.key(number)], "\n", 3)
-	if len(parts) < 2 {
-		return ""
-	}
-	return parts[1]
+	_, name, _ := n.originAt(number)
+	return name
+}
+
+// originAt is where an origin's number leads: its pool, its name, and its address if the number is that of one.
+func (n *names) originAt(number uint32) (pool, name, address string) {
+	pool, name, _ = strings.Cut(n.name[kindOrigin.key(number)], "\n")
+	name, address, _ = strings.Cut(name, "\n")
+	return pool, name, address
 }

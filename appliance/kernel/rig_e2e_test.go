@@ -36,7 +36,8 @@ type rig struct {
 	calls      chan func() // for the thread that lives in the namespace
 	sniff      int         // a packet socket at the inner interface
 	output     []byte
-	sources    []string // what the user path was told of clients
+	sources    []string     // what the user path was told of clients
+	own        []netip.Addr // of the box, as origins are told
 }
 
 // What a program may answer.
@@ -194,7 +195,7 @@ func (r *rig) route(to netip.Addr) (Route, error) {
 func (r *rig) apply(t testing.TB, p *plan.Plan) {
 	t.Helper()
 	r.plan = p
-	if err := r.pools.Apply(p, nil); err != nil {
+	if err := r.pools.Apply(p, r.own); err != nil {
 		t.Fatal(err)
 	}
 	r.must(t, func() error { return r.path.Apply(p, func() error { return nil }) })

@@ -20,18 +20,18 @@ func (k *Path) buildRoom(p *plan.Plan, t *tables) {
 		}
 		flows := int64(k.objects.slots)
 		if !p.Services[i].Transparent { // then each client brings its own port
-			flows = min(flows, k.ports*int64(usable(t, t.services[i].Pool)))
+			flows = min(flows, k.ports*int64(usableSources(t, t.services[i].Pool)))
 		}
 		g.Room = limit(int(flows * 3 / 4))
 	}
 }
 
-// usable counts the addresses of a pool that take clients, each of which has all source ports.
-func usable(t *tables, pool uint32) (n int) {
+// usableSources counts what has all source ports: each source towards each address of a pool that takes clients.
+func usableSources(t *tables, pool uint32) (n int) {
 	list := t.pools[pool]
 	for _, m := range t.members[list.First : list.First+list.Count] {
 		if m.State != memberNo {
-			n++
+			n += max(int(m.Sources), 1)
 		}
 	}
 	return n

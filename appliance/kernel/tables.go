@@ -214,7 +214,7 @@ func (k *Path) buildPool(name string, pool *origin.Pool, t *tables) error {
 		e.Count = uint32(len(members))   //nolint:gosec // bounded
 		e.TurnCount = uint32(len(turns)) //nolint:gosec // bounded by package origin
 		for i := range members {
-			m, err := k.memberEntry(name, &members[i], t)
+			m, err := k.memberEntry(name, &members[i], pool.Sources(members[i].Address), t)
 			if err != nil {
 				return err
 			}
@@ -228,7 +228,7 @@ func (k *Path) buildPool(name string, pool *origin.Pool, t *tables) error {
 	return nil
 }
 
-func (k *Path) memberEntry(pool string, m *origin.Member, t *tables) (bpfMember, error) {
+func (k *Path) memberEntry(pool string, m *origin.Member, sources []netip.Addr, t *tables) (bpfMember, error) {
 	number, err := k.names.of(kindOrigin, pool, m.Origin.Name(), m.Address.String())
 	if err != nil {
 		return bpfMember{}, err
@@ -257,10 +257,14 @@ func (k *Path) memberEntry(pool string, m *origin.Member, t *tables) (bpfMember,
 	if way.Interface == 0 {
 		return e, nil // the user path says so to each client
 	}
-	e.Ifindex, e.Source = uint32(way.Interface), way.Source.As16() //nolint:gosec // an index
-	if m.Address.Is4() {
-		e.Source = way.Source.Unmap().As16()
+	e.Ifindex = uint32(way.Interface) //nolint:gosec // an index
+	if len(sources) == 0 {
+		sources = []netip.Addr{way.Source}
 	}
+	for i, source := range sources {
+		e.Source[i] = source.As16()
+	}
+	e.Sources = uint32(len(sources)) //nolint:gosec // plan.Check bounds it
 	t.interfaces = append(t.interfaces, way.Interface)
 	return e, nil
 }

@@ -202,6 +202,7 @@ static __noinline struct text *make_header(struct session *s)
 	return t;
 }
 
+/* header_size is the length of the PROXY header, known before it is made; v1 is made to be measured. */
 static __always_inline __u32 header_size(struct session *s)
 {
 	struct text *t;

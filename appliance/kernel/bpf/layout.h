@@ -173,12 +173,14 @@ struct pool {
 	__u32 number; /* stays while the name does: where its turn is kept */
 };
 
+#define MAX_SOURCES 8 /* of a member; a power of two */
+
 enum { MEMBER_NO = 0, MEMBER_YES = 1, MEMBER_TRY = 2 /* the user path tries whether it is up again */ };
 
 /* An address of an origin. */
 struct member {
 	__u8 address[16];
-	__u8 source[16];  /* what the box calls itself towards it */
+	__u8 source[MAX_SOURCES][16]; /* what the box calls itself towards it: the first `sources` of them */
 	__u64 key;        /* for rendezvous hashing */
 	__u64 weight;
 	__u32 ifindex;    /* the way to it; 0: unknown, or none that packets can be sent */
@@ -188,7 +190,7 @@ struct member {
 	__u32 place;      /* number of the origin that the limit counts for */
 	__u16 first;      /* ports as in plan.Origin */
 	__u16 last;
-	__u32 mtu;
+	__u32 sources;    /* at least 1 where there is a way */
 	__u32 state;      /* MEMBER_* */
 };
 
@@ -221,7 +223,7 @@ struct total {
 };
 
 /* Counts by number of a service: its sessions and flows now. By number of an origin: sessions has the sessions and flows of
- * that address, flows those of all addresses that share its limit. */
+ * that address, flows those of all addresses that share its limit, new_flows how often no source port was left towards it. */
 struct count {
 	__u64 sessions;
 	__u64 flows;

@@ -11,7 +11,7 @@
 #include <bpf/bpf_core_read.h>
 
 #include "admit.h"
-#include "header.h"
+#include "begin.h"
 #include "options.h"
 
 /* A header that was sent so long ago, in ns, is sent again with the client's next first bytes. */
