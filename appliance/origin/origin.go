@@ -40,6 +40,7 @@ type Origin struct {
 	sessions atomic.Int64
 	chosen   atomic.Uint64
 	failed   atomic.Uint64
+	portless atomic.Uint64
 	hungUp   atomic.Uint64
 	checks   atomic.Uint64
 	failures atomic.Uint64
@@ -49,6 +50,9 @@ type Origin struct {
 	checked atomic.Bool  // a health check decides when it is up again
 	inARow  atomic.Int64 // failed connects of clients since the last that worked
 	now     atomic.Pointer[state]
+
+	toldPortless uint64    // guarded by Set.mu, as the next
+	portlessAt   time.Time // when portless was last seen to have risen
 
 	hangUps   atomic.Int64 // of it on clients to whom it had said nothing, in a row
 	hangsFrom atomic.Int64 // the first of them, nanoseconds since born
@@ -111,6 +115,9 @@ func (o *Origin) Failed(reason status.Reason) {
 	o.trying.Store(false)
 	o.become(old, false, fmt.Sprintf("%d connects of clients failed in a row, the last with %s", n, reason))
 }
+
+// Portless tells that the box had no source port left towards the origin for a client.
+func (o *Origin) Portless() { o.portless.Add(1) }
 
 // Answered tells that a client's connect worked, or that the origin answered a datagram.
 func (o *Origin) Answered() {

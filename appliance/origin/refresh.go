@@ -167,6 +167,7 @@ func (p *Pool) originConditions(n *named) []health.Condition {
 	}
 	add("origin-down", health.Warning, fmt.Sprintf("Origin %s of pool %s is down", n.spec.Name, p.name), n.downs()...)
 	add("origin-hangs-up", health.Warning, fmt.Sprintf("Origin %s of pool %s hangs up on everybody", n.spec.Name, p.name), n.hangUps()...)
+	add("origin-portless", health.Warning, fmt.Sprintf("No source port is left towards origin %s of pool %s", n.spec.Name, p.name), p.portless(n)...)
 	var refused []string
 	for _, r := range n.refused {
 		refused = append(refused, r.String())

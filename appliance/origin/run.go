@@ -28,11 +28,16 @@ type lookupTask struct {
 	resolver *resolver
 }
 
+// lookEvery is how soon it is seen what nobody tells: that the box ran out of source ports, and that this is over.
+const lookEvery = 5 * time.Second
+
 // Run checks health and resolves names until ctx ends, then waits for all it started and returns nil.
 func (s *Set) Run(ctx context.Context) error {
 	var work sync.WaitGroup
 	defer work.Wait()
 	running := make(map[any]context.CancelFunc)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		wanted := s.tasks()
 		for task, cancel := range running {
@@ -55,6 +60,7 @@ func (s *Set) Run(ctx context.Context) error {
 			}
 			return nil
 		case <-s.wake:
+		case <-look.C:
 		}
 	}
 }

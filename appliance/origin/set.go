@@ -196,7 +196,7 @@ func (n *named) status() []status.Origin {
 		now := o.now.Load()
 		list = append(list, status.Origin{
 			Name: o.name, Address: n.shown(o), State: n.spec.State, Up: now.up, Why: now.why, Since: now.since,
-			Sessions: o.sessions.Load(), Chosen: o.chosen.Load(), Failed: o.failed.Load(), HungUp: o.hungUp.Load(),
+			Sessions: o.sessions.Load(), Chosen: o.chosen.Load(), Failed: o.failed.Load(), Portless: o.portless.Load(), HungUp: o.hungUp.Load(),
 			Checks: o.checks.Load(), Failures: o.failures.Load(),
 		})
 	}

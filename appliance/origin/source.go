@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"breakwater/appliance/health"
 )
@@ -65,4 +66,23 @@ func (p *Pool) sourceCondition() (c health.Condition, wrong bool) {
 		Title:  fmt.Sprintf("Pool %s has source addresses that this box does not have", p.name),
 		Detail: fmt.Sprintf("No interface of this box has %s, so %s: add it to an interface, or take it off the pool.", strings.Join(names, ", "), meanwhile),
 	}, true
+}
+
+// portlessFor is how long no client must have missed a source port until that is over.
+const portlessFor = time.Minute
+
+// portless tells towards which addresses of an origin the box has no port of its own left.
+func (p *Pool) portless(n *named) []string {
+	var list []string
+	for _, o := range n.list {
+		if count := o.portless.Load(); count > o.toldPortless {
+			o.toldPortless, o.portlessAt = count, time.Now()
+		}
+		if o.portlessAt.IsZero() || time.Since(o.portlessAt) >= portlessFor {
+			continue
+		}
+		list = append(list, fmt.Sprintf("%s: %d sessions and flows so far found all ports of its source addresses (%d) in use; "+
+			"give the pool one more of its sources, or add an origin", n.shown(o), o.toldPortless, max(len(p.Sources(o.address)), 1)))
+	}
+	return list
 }

@@ -3,7 +3,9 @@ package origin
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"breakwater/appliance/health"
 	"breakwater/appliance/plan"
@@ -58,4 +60,26 @@ func TestSources(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPortless: that no source port is left towards an origin is a condition, and over a minute after the last client without one.
+func TestPortless(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, planOf(plan.SourceHash, origins(1)...))
+		o := pickHold(t, r.Pool("games"))
+		o.Portless()
+		o.Portless()
+		after(lookEvery)
+		want(t, "conditions", r.codes(), "origin-portless games/o0")
+		if got := r.conditions.List()[0].Detail; !strings.Contains(got, "2 sessions and flows so far found all ports of its source addresses (1) in use") {
+			t.Errorf("the detail is %q", got)
+		}
+		after(portlessFor - 2*lookEvery)
+		want(t, "conditions within the minute", r.codes(), "origin-portless games/o0")
+		o.Portless()
+		after(portlessFor)
+		want(t, "conditions after one more", r.codes(), "origin-portless games/o0")
+		after(2 * lookEvery)
+		want(t, "conditions when it is over", r.codes(), "")
+	})
 }

@@ -22,16 +22,12 @@ func (s *session) dial(target origin.Target, why status.Reason) {
 	}
 	s.state, s.target = stateConnecting, target
 	s.attempts++
-	fd, errno := s.originSocket()
-	if errno == 0 {
-		s.originSide.fd = fd
-		errno = connect(int(fd), target.Addr)
-	}
+	errno := s.worker.fromSources(s.service, target.Addr.Addr(), s.connectFrom)
 	if errno != 0 && errno != unix.EINPROGRESS {
 		s.connectFailed(errno)
 		return
 	}
-	if errno = epollAdd(s.worker.epoll, fd, sessionEvents, s.token(kindOrigin)); errno != 0 {
+	if errno = epollAdd(s.worker.epoll, s.originSide.fd, sessionEvents, s.token(kindOrigin)); errno != 0 {
 		s.finish(status.Internal, clean)
 		return
 	}
@@ -39,7 +35,21 @@ func (s *session) dial(target origin.Target, why status.Reason) {
 	s.active = s.worker.now
 }
 
-func (s *session) originSocket() (int32, unix.Errno) {
+// connectFrom connects a socket to the origin.
+func (s *session) connectFrom(source netip.Addr) unix.Errno {
+	fd, errno := s.originSocket(source)
+	if errno != 0 {
+		return errno
+	}
+	if errno = connect(int(fd), s.target.Addr); errno != 0 && errno != unix.EINPROGRESS {
+		closeFD(fd)
+		return errno
+	}
+	s.originSide.fd = fd
+	return errno
+}
+
+func (s *session) originSocket(source netip.Addr) (int32, unix.Errno) {
 	n, errno := socket(family(s.target.Addr.Addr()), unix.SOCK_STREAM)
 	if errno != 0 {
 		return -1, errno
@@ -53,6 +63,8 @@ func (s *session) originSocket() (int32, unix.Errno) {
 	}
 	if s.service.Transparent {
 		errno = bindTransparent(n, s.client, s.target.Addr.Addr())
+	} else if source.IsValid() {
+		errno = bindSource(n, source)
 	}
 	if errno != 0 {
 		closeFD(fd)
@@ -83,6 +95,8 @@ func (s *session) connectFailed(errno unix.Errno) {
 	reason := connectReason(errno)
 	if originFailed(errno) {
 		s.target.Origin.Failed(reason)
+	} else if reason == status.NoSourcePort && !s.service.Transparent {
+		s.target.Origin.Portless()
 	}
 	failed := s.target.Origin
 	s.dropOrigin()
@@ -124,7 +138,7 @@ func connectReason(errno unix.Errno) status.Reason {
 		return status.NetworkUnreachable
 	case unix.ECONNRESET:
 		return status.OriginReset
-	case unix.EADDRNOTAVAIL, unix.EADDRINUSE:
+	case unix.EADDRNOTAVAIL, unix.EADDRINUSE, unix.EAGAIN: // the last one of a datagram socket without an address
 		return status.NoSourcePort
 	case unix.EMFILE, unix.ENFILE:
 		return status.OutOfFiles

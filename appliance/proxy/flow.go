@@ -29,13 +29,14 @@ type flow struct {
 	active   int64
 	fd       int32 // connected to the origin
 	reply    *replySocket
-	header   []byte // in front of datagrams to the origin
-	port     uint16 // source port to be quarantined; 0: the kernel chose
-	headed   bool   // v2-first: the header is out
-	queued   bool   // it stands in the worker's ready list
-	answered bool   // the origin has answered since the client's last datagram
-	rounds   uint8  // how often the client spoke after an answer
-	wireIn   uint64 // bytes on the wire, while the client is unproven
+	header   []byte     // in front of datagrams to the origin
+	source   netip.Addr // of the pool's; the zero Addr: what the route gave
+	port     uint16     // source port to be quarantined; 0: the kernel chose
+	headed   bool       // v2-first: the header is out
+	queued   bool       // it stands in the worker's ready list
+	answered bool       // the origin has answered since the client's last datagram
+	rounds   uint8      // how often the client spoke after an answer
+	wireIn   uint64     // bytes on the wire, while the client is unproven
 	wireOut  uint64
 	toOrigin uint64 // payload bytes
 	toClient uint64
@@ -105,6 +106,9 @@ func (w *worker) newFlow(table *table, client, edge netip.AddrPort) *flow {
 	f.to.set(client)
 	if reason := w.connectFlow(f); reason != status.Normal {
 		w.reasons.udp[reason].Add(1)
+		if reason == status.NoSourcePort && !service.Transparent {
+			target.Origin.Portless()
+		}
 		w.releaseFlow(f)
 		return nil
 	}
@@ -183,10 +187,16 @@ func (w *worker) bindFlow(f *flow) unix.Errno {
 	if f.service.Transparent {
 		return bindTransparent(fd, f.client, f.target.Addr.Addr())
 	}
-	if f.service.UDPHeader == plan.UDPV2First {
-		return w.bindQuarantined(f, v6)
-	}
-	return 0
+	return w.fromSources(f.service, f.target.Addr.Addr(), func(source netip.Addr) unix.Errno {
+		f.source = source
+		switch {
+		case f.service.UDPHeader == plan.UDPV2First:
+			return w.bindQuarantined(f)
+		case source.IsValid():
+			return bind(fd, netip.AddrPortFrom(source, 0))
+		}
+		return 0
+	})
 }
 
 func setDontFragment(fd int, v6 bool) {
@@ -374,7 +384,7 @@ func (w *worker) releaseFlow(f *flow) {
 		closeFD(f.fd)
 	}
 	if f.port != 0 {
-		w.engine.sourcePorts.giveBack(f.target.Addr, f.port, w.now)
+		w.engine.sourcePorts.giveBack(f.way(), f.port, w.now)
 	}
 	if f.reply != nil {
 		w.flows.dropReply(f.reply)

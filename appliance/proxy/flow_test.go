@@ -221,7 +221,7 @@ func TestFlowLimits(t *testing.T) {
 // TestQuarantine: no source port is used for a second client within the time a receiver remembers the first.
 func TestQuarantine(t *testing.T) {
 	var q quarantine
-	at := netip.MustParseAddrPort("198.18.2.2:19132")
+	at := way{origin: netip.MustParseAddrPort("198.18.2.2:19132")}
 	seen := map[uint16]bool{}
 	const ports = lastSourcePort - firstSourcePort + 1
 	for n := range ports {
@@ -241,8 +241,11 @@ func TestQuarantine(t *testing.T) {
 	if port := q.take(at, int64(time.Hour)+quarantineTime); port != 4711 {
 		t.Errorf("port %d, want 4711 again", port)
 	}
-	if port := q.take(netip.MustParseAddrPort("198.18.2.3:19132"), 0); port == 0 {
+	if port := q.take(way{origin: netip.MustParseAddrPort("198.18.2.3:19132")}, 0); port == 0 {
 		t.Error("another origin has ports of its own")
+	}
+	if port := q.take(way{netip.MustParseAddr("198.18.2.1"), at.origin}, 0); port == 0 {
+		t.Error("another source has ports of its own")
 	}
 }
 

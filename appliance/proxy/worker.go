@@ -32,12 +32,13 @@ type worker struct {
 	pipes   []*pipe
 	ready   []token // sessions and flows whose turn ended before their bytes did
 
-	listeners []listener
-	sessions  slab[session]
-	flows     flowTable
-	lastID    uint64
-	reasons   reasonCounts
-	draining  bool // no new flows
+	listeners  []listener
+	sessions   slab[session]
+	flows      flowTable
+	lastID     uint64
+	sourceTurn int // whose turn it is among the source addresses of a pool
+	reasons    reasonCounts
+	draining   bool // no new flows
 
 	mu    sync.Mutex
 	queue []func()

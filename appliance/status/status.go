@@ -67,9 +67,10 @@ type Origin struct {
 	Why      string     `json:"why"`   // what the last check or connect said, in words
 	Since    time.Time  `json:"since"` // of the last change of Up
 	Sessions int64      `json:"sessions"`
-	Chosen   uint64     `json:"chosen"` // how often it was chosen
-	Failed   uint64     `json:"failed"` // connects of clients that failed
-	HungUp   uint64     `json:"hungUp"` // sessions that it ended soon, without a word
+	Chosen   uint64     `json:"chosen"`   // how often it was chosen
+	Failed   uint64     `json:"failed"`   // connects of clients that failed
+	Portless uint64     `json:"portless"` // connects of clients for which the box had no source port left
+	HungUp   uint64     `json:"hungUp"`   // sessions that it ended soon, without a word
 	Checks   uint64     `json:"checks"`
 	Failures uint64     `json:"failures"` // checks that failed
 }

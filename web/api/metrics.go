@@ -80,6 +80,7 @@ var (
 	originUp       = gauge("origin_up", "Whether the origin is up.", "pool", "origin", "address")
 	originSessions = gauge("origin_sessions", "Sessions and flows that the origin serves.", "pool", "origin", "address")
 	originChosen   = counter("origin_chosen_total", "How often the origin was chosen.", "pool", "origin", "address")
+	originPortless = counter("origin_connects_without_port_total", "Connects for clients for which no source port was left.", "pool", "origin", "address")
 	originFailed   = counter("origin_connects_failed_total", "Connects for clients that failed.", "pool", "origin", "address")
 	originChecks   = counter("origin_checks_total", "Health checks made.", "pool", "origin", "address")
 	originBad      = counter("origin_checks_failed_total", "Health checks that failed.", "pool", "origin", "address")
@@ -227,6 +228,7 @@ func (w writer) edge(e status.Edge) {
 			w.put(originSessions, float64(o.Sessions), p.Name, o.Name, o.Address)
 			w.put(originChosen, float64(o.Chosen), p.Name, o.Name, o.Address)
 			w.put(originFailed, float64(o.Failed), p.Name, o.Name, o.Address)
+			w.put(originPortless, float64(o.Portless), p.Name, o.Name, o.Address)
 			w.put(originChecks, float64(o.Checks), p.Name, o.Name, o.Address)
 			w.put(originBad, float64(o.Failures), p.Name, o.Name, o.Address)
 		}
