@@ -123,6 +123,7 @@ func pools(list []settings.Pool) []plan.Pool {
 			Name:    p.Name,
 			Choice:  plan.Choice(p.Choice),
 			Origins: origins(p.Origins),
+			Sources: addresses(p.Sources),
 			Health: plan.Health{
 				Check:    plan.Check(p.Health.Check),
 				Port:     uint16(p.Health.Port), //nolint:gosec // Validate bounds it to a port
@@ -189,6 +190,14 @@ func forbidden(s settings.Settings) []netip.Prefix {
 	}
 	list = append(list, prefixes(s.Edge.Addresses)...)
 	return append(list, prefixes(s.Management.Networks)...)
+}
+
+// addresses is nil for none, so that a plan says nothing of what nobody asked for.
+func addresses(list []settings.Addr) (plain []netip.Addr) {
+	for _, a := range list {
+		plain = append(plain, a.Addr)
+	}
+	return plain
 }
 
 func prefixes(list []settings.Prefix) []netip.Prefix {

@@ -178,7 +178,7 @@ func (s *Set) Status() []status.Pool {
 	defer s.mu.Unlock()
 	list := make([]status.Pool, 0, len(s.order))
 	for _, p := range s.order {
-		out := status.Pool{Name: p.name, Panic: p.panicked(), Origins: []status.Origin{}}
+		out := status.Pool{Name: p.name, Panic: p.panicked(), Sources: p.view.Load().sources.all(), Origins: []status.Origin{}}
 		for _, n := range p.origins {
 			out.Origins = append(out.Origins, n.status()...)
 		}

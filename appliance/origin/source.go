@@ -41,6 +41,9 @@ func (s *sources) towards(to netip.Addr) []netip.Addr {
 	return s.six
 }
 
+// all are those in use.
+func (s *sources) all() []netip.Addr { return slices.Concat([]netip.Addr{}, s.four, s.six) }
+
 // sourceCondition tells of addresses that are not there, and what is done instead.
 func (p *Pool) sourceCondition() (c health.Condition, wrong bool) {
 	s := &p.view.Load().sources

@@ -113,6 +113,7 @@ type Pool struct {
 	Name    string   `json:"name"`
 	Choice  string   `json:"choice,omitempty"` // source-hash (default), round-robin, least-sessions
 	Health  Health   `json:"health,omitzero"`
+	Sources []Addr   `json:"sources,omitempty"` // addresses of the box that its sessions and flows come from, each with all source ports; default: the one that the route gives
 	Origins []Origin `json:"origins"`
 }
 

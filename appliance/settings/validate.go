@@ -17,6 +17,7 @@ const (
 	maxServers    = 16
 	maxPools      = 1024
 	maxOrigins    = 4096 // of all pools
+	maxSources    = 8    // of one IP version, of one pool: as many as the kernel path looks through for a port
 	maxServices   = 4096
 	maxRanges     = 16384   // of all services
 	maxUpstreams  = 256     // of one service

@@ -25,6 +25,7 @@ func (v *validator) pool(at path, p Pool) {
 	}
 	v.oneOf(at.field("choice"), p.Choice, "source-hash", "round-robin", "least-sessions")
 	v.health(at.field("health"), p.Health)
+	v.poolSources(at.field("sources"), p.Sources)
 	if len(p.Origins) == 0 {
 		v.add(at.field("origins"), "is empty; a pool needs at least one origin")
 	}
@@ -66,6 +67,45 @@ func (p Pool) mapped() int {
 		}
 	}
 	return -1
+}
+
+// poolSources checks the addresses that a pool's sessions come from. Whether the box has them only edge can tell.
+func (v *validator) poolSources(at path, list []Addr) {
+	var four, six int
+	for _, a := range list {
+		if a.Is4() {
+			four++
+		} else {
+			six++
+		}
+	}
+	v.atMost(at, four, maxSources, "IPv4 addresses")
+	v.atMost(at, six, maxSources, "IPv6 addresses")
+	seen := map[string]path{}
+	for i, a := range list[:min(len(list), 2*maxSources)] {
+		if here := at.index(i); v.poolSource(here, a) {
+			v.once(here, a.String(), seen)
+		}
+	}
+}
+
+// poolSource refuses what answers cannot come back to: steering would bring those to an edge address to a service.
+func (v *validator) poolSource(at path, a Addr) bool {
+	p := Prefix{netip.PrefixFrom(a.Addr, a.BitLen())}
+	if !v.sound(at, p) {
+		return false
+	}
+	if r, special := p.special(); special {
+		v.add(at, "%q is special (%s, %s) and cannot be a source; write an address that the box has on the way to the origins", a, r.What, r.Prefix)
+		return false
+	}
+	for i, edge := range v.s.Edge.Addresses {
+		if edge.Contains(a.Addr) {
+			v.add(at, "%q is an edge address (%s), where answers of origins would be taken for clients; write another address of the box", a, path("edge").field("addresses").index(i))
+			return false
+		}
+	}
+	return true
 }
 
 func (v *validator) health(at path, h Health) {

@@ -106,13 +106,24 @@ func serviceTable(services []status.Service) *table {
 }
 
 func originTable(pools []status.Pool) *table {
-	t := newTable("POOL", "ORIGIN", "ADDRESS", "STATE", "SESSIONS", "FAILED", "SINCE", "WHY")
+	t := newTable("POOL", "ORIGIN", "ADDRESS", "STATE", "SESSIONS", "FAILED", "SOURCES", "SINCE", "WHY")
 	for _, p := range pools {
 		for _, o := range p.Origins {
-			t.row(p.Name, o.Name, o.Address, originState(o), fmt.Sprint(o.Sessions), fmt.Sprint(o.Failed), since(o.Since), o.Why)
+			t.row(p.Name, o.Name, o.Address, originState(o), fmt.Sprint(o.Sessions), fmt.Sprint(o.Failed), sourcesTowards(p, o), since(o.Since), o.Why)
 		}
 	}
 	return t
+}
+
+// sourcesTowards counts the addresses of the box that connections to an origin come from.
+func sourcesTowards(p status.Pool, o status.Origin) string {
+	n, six := 0, strings.Count(o.Address, ":") > 1 // one may be in front of the port
+	for _, a := range p.Sources {
+		if a.Is6() == six {
+			n++
+		}
+	}
+	return fmt.Sprint(max(n, 1))
 }
 
 func originState(o status.Origin) string {

@@ -22,6 +22,7 @@ type poolView struct {
 	Others []settings.Problem
 	UsedBy []string
 	More   bool // something of the health check is set or wrong
+	From   bool // the same of source addresses
 }
 
 // rowView is one origin of the form.
@@ -35,7 +36,7 @@ type rowView struct {
 // maxRows bounds the rows of a form: as many as a document may have origins.
 const maxRows = 4096
 
-var poolFields = append([]string{"name", "choice", "origins"}, poolMore...)
+var poolFields = append([]string{"name", "choice", "sources", "origins"}, poolMore...)
 
 var poolMore = []string{"health.check", "health.header", "health.port", "health.interval", "health.timeout", "health.rise", "health.fall"}
 
@@ -82,6 +83,7 @@ func (p *Pages) showPool(c echo.Context, status int, now settings.Settings, view
 		v := view.Form.Value(name)
 		return view.Form.Problem(name) != "" || v != "" && v != "tcp"
 	})
+	view.From = view.Form.Value("sources")+view.Form.Problem("sources") != ""
 	return p.render(c, status, "pool", view)
 }
 
@@ -140,7 +142,7 @@ func renamedPool(services []settings.Service, from, to string) []settings.Servic
 
 // pool reads the form into a pool.
 func (t *typed) pool(was settings.Pool) settings.Pool {
-	pool := settings.Pool{Name: t.text("name"), Choice: t.chosen("choice", was.Choice, "source-hash")}
+	pool := settings.Pool{Name: t.text("name"), Choice: t.chosen("choice", was.Choice, "source-hash"), Sources: list[settings.Addr](t, "sources")}
 	pool.Health = settings.Health{
 		Check:    t.chosen("health.check", was.Health.Check, "tcp"),
 		Header:   t.text("health.header"),
@@ -178,6 +180,7 @@ func poolValues(pool settings.Pool) url.Values {
 	h := pool.Health
 	values := url.Values{
 		"name": {pool.Name}, "choice": {cmp.Or(pool.Choice, "source-hash")}, "rows": {strconv.Itoa(len(pool.Origins))},
+		"sources":      {joined(pool.Sources)},
 		"health.check": {cmp.Or(h.Check, "tcp")}, "health.header": {h.Header}, "health.port": {numberField(h.Port)},
 		"health.interval": {durationField(h.Interval)}, "health.timeout": {durationField(h.Timeout)},
 		"health.rise": {numberField(h.Rise)}, "health.fall": {numberField(h.Fall)},
