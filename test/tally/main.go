@@ -57,7 +57,7 @@ func stages(privileged []string) []stage {
 		{name: "user path", tests: true, args: onUserPath},
 		{name: "lint", args: []string{"nice", "make", "-s", "lint"}, beside: true},
 		{name: "browser", tests: true, args: slices.Concat(end, []string{browser})},
-		{name: "image", args: []string{"nice", "sh", "-c", "make -s image && test/tools/units"}, beside: true},
+		{name: "image", args: []string{"sh", "-c", "make -s image && test/tools/units"}, beside: true},
 		{name: "boot", tests: true, args: slices.Concat(asRoot("go", "test", "-json", "-tags", "vm", "-count=1", "-timeout=20m"), []string{"-run", "^TestNewBox$", "./test/vm"})},
 	}
 }
