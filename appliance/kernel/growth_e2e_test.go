@@ -30,11 +30,10 @@ func BenchmarkSessions(b *testing.B) {
 		p.Services[i].Limits = plan.ServiceLimits{}
 	}
 	p.Limits = plan.Limits{MaxFlows: 1 << 20, NewFlowsPerSec: 10_000_000}
-	r := newRig(b, p)
 	sizes := []int{1_000, 10_000, 100_000, 200_000}
 	took := make([][]float64, len(sizes))
 	for range b.N {
-		r.wipe(b)
+		r := newRig(b, p)
 		began := 0
 		for i, size := range sizes {
 			for ; began < size; began++ {
