@@ -47,7 +47,7 @@ func hold(t *testing.T, f family, port uint16, tcp, udp int) *held {
 		return err
 	})
 	onEach(t, 16, upTo(udp), func(i int) error {
-		c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(f.at(port)))
+		c, err := dialUDP(f.at(port))
 		if err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func servedBy(at netip.AddrPort, origins ...string) error {
 	if err != nil {
 		return err
 	}
-	udp, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(at))
+	udp, err := dialUDP(at)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -41,9 +42,25 @@ func connect(t *testing.T, at netip.AddrPort) *net.TCPConn {
 	return c
 }
 
+// udpPorts counts the sockets of dialUDP.
+var udpPorts atomic.Uint32
+
+// dialUDP takes a port that no test had before it, below those of the kernel. A flow lives on after its socket: who is
+// given the port of one by chance is a player that the box knows, and stays with the origin of that.
+func dialUDP(at netip.AddrPort) (*net.UDPConn, error) {
+	const first, ports = 10_000, 20_000
+	for {
+		from := &net.UDPAddr{Port: first + int(udpPorts.Add(1)%ports)}
+		c, err := net.DialUDP("udp", from, net.UDPAddrFromAddrPort(at))
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return c, err
+		}
+	}
+}
+
 func connectUDP(t *testing.T, at netip.AddrPort) *net.UDPConn {
 	t.Helper()
-	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(at))
+	c, err := dialUDP(at)
 	if err != nil {
 		t.Fatal(err)
 	}

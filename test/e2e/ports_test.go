@@ -5,7 +5,6 @@ package e2e
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -50,7 +49,7 @@ func TestRandomUDPPorts(t *testing.T) {
 		ports := random.Perm(65535)[:1000]
 		onEach(t, 16, upTo(len(ports)), func(i int) error {
 			at := f.at(uint16(ports[i] + 1))
-			c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(at))
+			c, err := dialUDP(at)
 			if err != nil {
 				return err
 			}
