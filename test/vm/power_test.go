@@ -19,7 +19,8 @@ import (
 
 // TestPowerCut: the power goes at one step after the other, of the first start and of an update. The box always starts,
 // with the settings that it had, and what was cut short can be done again. What a machine has handed to its disk is
-// kept, as a disk does that answers when it has written; what a disk loses that does not is not tested.
+// kept, as a disk does that answers when it has written; what a disk loses that does not is not tested. In the end
+// its owner goes back to the version before, and forward again.
 func TestPowerCut(t *testing.T) {
 	next := built(t, next)
 	disk := filepath.Join(t.TempDir(), "disk.raw")
@@ -96,7 +97,7 @@ func TestPowerCut(t *testing.T) {
 		r := waitForReport(t, p.machine, func(r map[string]string) bool { return strings.Contains(r["entries"], "breakwater_"+u.Version+".efi") })
 		checkSystem(t, r)
 		o.wantSettings(t)
-	})
+	}) && t.Run("and back", func(t *testing.T) { startOther(t, p.machine) })
 }
 
 // power is the switch of a machine, and its disk.
