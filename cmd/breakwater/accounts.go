@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -74,7 +73,7 @@ func (c *accountCreateCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	return c.change(ctx, e, http.MethodPost, "", map[string]string{"name": c.Name, "role": c.Role, "password": password}, "Created.")
+	return c.change(ctx, e, http.MethodPost, "/api/v1/accounts", map[string]string{"name": c.Name, "role": c.Role, "password": password}, "Created.")
 }
 
 type accountRoleCmd struct {
@@ -84,7 +83,7 @@ type accountRoleCmd struct {
 }
 
 func (c *accountRoleCmd) Run(ctx context.Context, e *env) error {
-	return c.change(ctx, e, http.MethodPut, "/"+url.PathEscape(c.Name)+"/role", map[string]string{"role": c.Role}, "Changed.")
+	return c.change(ctx, e, http.MethodPut, "/api/v1/accounts/"+url.PathEscape(c.Name)+"/role", map[string]string{"role": c.Role}, "Changed.")
 }
 
 type accountPasswordCmd struct {
@@ -97,7 +96,7 @@ func (c *accountPasswordCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	return c.change(ctx, e, http.MethodPut, "/"+url.PathEscape(c.Name)+"/password", map[string]string{"password": password}, "Changed. Its logins are ended.")
+	return c.change(ctx, e, http.MethodPut, "/api/v1/accounts/"+url.PathEscape(c.Name)+"/password", map[string]string{"password": password}, "Changed. Its logins are ended.")
 }
 
 type accountResetCmd struct {
@@ -106,7 +105,7 @@ type accountResetCmd struct {
 }
 
 func (c *accountResetCmd) Run(ctx context.Context, e *env) error {
-	return c.change(ctx, e, http.MethodDelete, "/"+url.PathEscape(c.Name)+"/totp", nil, "Removed.")
+	return c.change(ctx, e, http.MethodDelete, "/api/v1/accounts/"+url.PathEscape(c.Name)+"/totp", nil, "Removed.")
 }
 
 type accountDeleteCmd struct {
@@ -115,26 +114,7 @@ type accountDeleteCmd struct {
 }
 
 func (c *accountDeleteCmd) Run(ctx context.Context, e *env) error {
-	return c.change(ctx, e, http.MethodDelete, "/"+url.PathEscape(c.Name), nil, "Removed.")
-}
-
-// change makes one call below /api/v1/accounts and says that it is done.
-func (c *connection) change(ctx context.Context, e *env, method, path string, content map[string]string, said string) error {
-	box, err := c.dial()
-	if err != nil {
-		return err
-	}
-	var body []byte
-	if content != nil {
-		if body, err = json.Marshal(content); err != nil {
-			return err
-		}
-	}
-	if err := box.call(ctx, method, "/api/v1/accounts"+path, nil, body, nil); err != nil {
-		return err
-	}
-	fmt.Fprintln(e.stdout, said)
-	return nil
+	return c.change(ctx, e, http.MethodDelete, "/api/v1/accounts/"+url.PathEscape(c.Name), nil, "Removed.")
 }
 
 // readPassword takes the first line of standard input: on a command line it would be seen by every process.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -27,19 +26,7 @@ func (c *banCmd) Run(ctx context.Context, e *env) error {
 		}
 		request["for"] = c.For
 	}
-	body, err := json.Marshal(request)
-	if err != nil {
-		return err
-	}
-	box, err := c.dial()
-	if err != nil {
-		return err
-	}
-	if err := box.call(ctx, http.MethodPost, "/api/v1/bans", nil, body, nil); err != nil {
-		return err
-	}
-	fmt.Fprintf(e.stdout, "Banned for %s.\n", c.For)
-	return nil
+	return c.change(ctx, e, http.MethodPost, "/api/v1/bans", request, "Banned for "+c.For+".")
 }
 
 type unbanCmd struct {
@@ -48,15 +35,7 @@ type unbanCmd struct {
 }
 
 func (c *unbanCmd) Run(ctx context.Context, e *env) error {
-	box, err := c.dial()
-	if err != nil {
-		return err
-	}
-	if err := box.call(ctx, http.MethodDelete, "/api/v1/bans/"+url.PathEscape(c.Prefix), nil, nil, nil); err != nil {
-		return err
-	}
-	fmt.Fprintln(e.stdout, "Let in again.")
-	return nil
+	return c.change(ctx, e, http.MethodDelete, "/api/v1/bans/"+url.PathEscape(c.Prefix), nil, "Let in again.")
 }
 
 type bansCmd struct {

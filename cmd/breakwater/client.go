@@ -179,6 +179,25 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 	return nil
 }
 
+// change makes one call that changes the box and says that it is done. Content is sent as JSON, if there is any.
+func (c *connection) change(ctx context.Context, e *env, method, path string, content map[string]string, said string) error {
+	box, err := c.dial()
+	if err != nil {
+		return err
+	}
+	var body []byte
+	if content != nil {
+		if body, err = json.Marshal(content); err != nil {
+			return err
+		}
+	}
+	if err := box.call(ctx, method, path, nil, body, nil); err != nil {
+		return err
+	}
+	fmt.Fprintln(e.stdout, said)
+	return nil
+}
+
 // onRevision makes calls that are refused when the settings are of another revision than n.
 func (c *client) onRevision(n uint64) *client {
 	conditional := *c

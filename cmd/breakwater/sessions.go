@@ -83,15 +83,7 @@ type killCmd struct {
 }
 
 func (c *killCmd) Run(ctx context.Context, e *env) error {
-	box, err := c.dial()
-	if err != nil {
-		return err
-	}
-	if err := box.call(ctx, http.MethodDelete, "/api/v1/sessions/"+url.PathEscape(c.ID), nil, nil, nil); err != nil {
-		return err
-	}
-	fmt.Fprintln(e.stdout, "Ended.")
-	return nil
+	return c.change(ctx, e, http.MethodDelete, "/api/v1/sessions/"+url.PathEscape(c.ID), nil, "Ended.")
 }
 
 type eventsCmd struct {

@@ -125,13 +125,5 @@ type tokenDeleteCmd struct {
 }
 
 func (c *tokenDeleteCmd) Run(ctx context.Context, e *env) error {
-	box, err := c.dial()
-	if err != nil {
-		return err
-	}
-	if err := box.call(ctx, http.MethodDelete, "/api/v1/tokens/"+url.PathEscape(c.Name), nil, nil, nil); err != nil {
-		return err
-	}
-	fmt.Fprintln(e.stdout, "Revoked.")
-	return nil
+	return c.change(ctx, e, http.MethodDelete, "/api/v1/tokens/"+url.PathEscape(c.Name), nil, "Revoked.")
 }
