@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"breakwater/appliance/alert"
@@ -157,20 +155,6 @@ func (c *Control) reportAlert(target string, err error) {
 	c.log.Warn("a message about an incident is not delivered", "target", target, "err", err)
 	c.conditions.Raise(health.Condition{Code: alertFailing, Subject: target, Severity: health.Warning, Title: "A message about an incident is not delivered",
 		Detail: sentence(err) + ". What can pass is tried again for an hour. POST /api/v1/alerts/test sends a test message."})
-}
-
-// guardAlert is asked about every address before it is dialled, whatever a name leads to: the box must not be made to ask
-// itself or what only it can reach, such as the metadata service of a cloud.
-func (c *Control) guardAlert(_ context.Context, _, address string, _ syscall.RawConn) error {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
-	}
-	own, err := c.ownAddresses()
-	if err != nil {
-		return err
-	}
-	return refuseServer(at.Addr(), own, "where no message is sent")
 }
 
 // name is what the box is called in messages.

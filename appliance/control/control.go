@@ -136,7 +136,7 @@ func New(o Options) (*Control, error) {
 	}
 	c.alerts.sender.Report, c.alerts.dial = c.reportAlert, o.DialAlert
 	if c.alerts.dial == nil {
-		c.alerts.dial = (&net.Dialer{Timeout: dialWait, ControlContext: c.guardAlert}).DialContext
+		c.alerts.dial = (&net.Dialer{Timeout: dialWait, ControlContext: c.guard(nothingSent)}).DialContext
 	}
 	var err error
 	if c.watcher, err = newWatcher(c); err != nil {

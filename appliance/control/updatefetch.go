@@ -3,28 +3,18 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
-	"net/http"
-	"net/netip"
-	"net/url"
-	"slices"
-	"syscall"
 	"time"
 
 	"breakwater/appliance/health"
-	"breakwater/appliance/settings"
 	"breakwater/appliance/update"
 )
 
 const (
-	fetchWait    = 2 * time.Hour    // for a whole update
-	stallWait    = 30 * time.Second // for the next stallBytes of it
-	stallBytes   = 256 << 10
-	answerWait   = 30 * time.Second // for the head of an answer
-	maxRedirects = 3
+	fetchWait  = 2 * time.Hour    // for a whole update
+	stallWait  = 30 * time.Second // for the next stallBytes of it
+	stallBytes = 256 << 10
 	// firstLook is after a start, so that boxes that start together do not ask together; then lookEvery, give or take
 	// a quarter of it.
 	firstLook = 10 * time.Minute
@@ -103,94 +93,6 @@ func (s *steady) Read(p []byte) (int, error) {
 // open asks for the update. A size of less than 0 is not known.
 func (u *updates) open(ctx context.Context, from string) (io.ReadCloser, int64, error) {
 	return u.c.openURL(ctx, "update", from, u.Dial)
-}
-
-// openURL asks a server for a file; what is its name in errors. Without a dial it reaches any server but this box itself and
-// what is next to it.
-func (c *Control) openURL(ctx context.Context, what, from string, dial func(context.Context, string, string) (net.Conn, error)) (io.ReadCloser, int64, error) {
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: answerWait, ControlContext: c.guardServer}).DialContext
-	}
-	client := http.Client{
-		Transport: &http.Transport{DialContext: dial, TLSHandshakeTimeout: answerWait, ResponseHeaderTimeout: answerWait, DisableKeepAlives: true, DisableCompression: true},
-		CheckRedirect: func(r *http.Request, via []*http.Request) error {
-			if len(via) > maxRedirects {
-				return fmt.Errorf("it leads elsewhere more than %d times", maxRedirects)
-			}
-			return fetchable(what, r.URL)
-		},
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, from, http.NoBody)
-	if err != nil {
-		return nil, 0, fmt.Errorf("the URL of the %s cannot be used: %w", what, err)
-	}
-	if err := fetchable(what, request.URL); err != nil {
-		return nil, 0, err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		if wrapped, ok := errors.AsType[*url.Error](err); ok {
-			err = wrapped.Err // without the method and the URL, which is known
-		}
-		return nil, 0, fmt.Errorf("the %s cannot be fetched: %w", what, err)
-	}
-	if response.StatusCode != http.StatusOK {
-		return nil, 0, errors.Join(fmt.Errorf("the %s cannot be fetched: the server answered %s", what, response.Status), response.Body.Close())
-	}
-	return response.Body, response.ContentLength, nil
-}
-
-func fetchable(what string, u *url.URL) error {
-	if u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return fmt.Errorf("the %s is fetched by https or http only", what)
-	}
-	return nil
-}
-
-// guardServer is asked about every address before it is dialled, also after a redirect and whatever a name leads to: the
-// box must not be made to ask itself or what only it can reach, such as the metadata service of a cloud.
-func (c *Control) guardServer(_ context.Context, _, address string, _ syscall.RawConn) error {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
-	}
-	own, err := c.ownAddresses()
-	if err != nil {
-		return err
-	}
-	return refuseServer(at.Addr(), own, "where nothing is fetched from")
-}
-
-// refuseServer says why the box must not connect to an address; nothing is what does not happen there, as a clause.
-func refuseServer(address netip.Addr, own []netip.Prefix, nothing string) error {
-	address = address.Unmap().WithZone("") // prefixes know neither form
-	for _, r := range settings.SpecialRanges() {
-		if r.Prefix.Contains(address) {
-			return fmt.Errorf("its address %s is %s, %s", address, r.What, nothing)
-		}
-	}
-	if slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Contains(address) }) {
-		return fmt.Errorf("its address %s is this box's own", address)
-	}
-	return nil
-}
-
-// ownAddresses are those of the interfaces, and those that edge answers.
-func (c *Control) ownAddresses() ([]netip.Prefix, error) {
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, fmt.Errorf("list this box's addresses: %w", err)
-	}
-	var list []netip.Prefix
-	for _, a := range all {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			list = append(list, single(p.Addr()))
-		}
-	}
-	if wanted, _ := c.wish(); wanted != nil {
-		list = append(list, wanted.Steering.Addresses...)
-	}
-	return list, nil
 }
 
 // daily is a timer that is never quite on time.

@@ -363,12 +363,12 @@ func TestSecretsAreJudgedAndNotShown(t *testing.T) {
 func TestMessagesLeaveTheBox(t *testing.T) {
 	w := newTower(t)
 	for _, address := range []string{"127.0.0.1:80", "[::1]:80", "169.254.169.254:80", "[::ffff:127.0.0.1]:80", "0.0.0.0:25", "224.0.0.1:80"} {
-		if err := w.guardAlert(t.Context(), "tcp", address, nil); err == nil || !strings.Contains(err.Error(), "where no message is sent") {
+		if err := w.guard(nothingSent)(t.Context(), "tcp", address, nil); err == nil || !strings.Contains(err.Error(), "where no message is sent") {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
 	for _, address := range []string{"192.0.2.1:443", "10.0.0.5:8123"} {
-		if err := w.guardAlert(t.Context(), "tcp", address, nil); err != nil {
+		if err := w.guard(nothingSent)(t.Context(), "tcp", address, nil); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
