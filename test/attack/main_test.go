@@ -46,19 +46,10 @@ const (
 // patience is how long to wait for something that must happen. No case measures with it.
 const patience = 30 * time.Second
 
-// TestMain starts the lab. What the box logs goes to the file that BREAKWATER_E2E_LOG names, else to standard error.
+// TestMain starts the lab.
 func TestMain(m *testing.M) {
-	o := lab.Options{Empty: true, NoOrigin: true, Log: os.Stderr}
-	if name := os.Getenv("BREAKWATER_E2E_LOG"); name != "" {
-		log, err := os.Create(name)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		o.Log = log
-	}
 	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20})
-	os.Exit(lab.Main(m, o))
+	os.Exit(lab.Main(m, lab.Options{Empty: true, NoOrigin: true}))
 }
 
 func attackTime(t *testing.T) time.Duration {

@@ -15,7 +15,6 @@
 package e2e
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"testing"
@@ -27,18 +26,9 @@ import (
 // patience is how long to wait for something that must happen. No case measures with it.
 const patience = 15 * time.Second
 
-// TestMain starts the lab. What the box logs goes to the file that BREAKWATER_E2E_LOG names, else to standard error.
+// TestMain starts the lab.
 func TestMain(m *testing.M) {
-	o := lab.Options{Settings: "testdata/lab.json", Log: os.Stderr}
-	if name := os.Getenv("BREAKWATER_E2E_LOG"); name != "" {
-		log, err := os.Create(name)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		o.Log = log
-	}
-	os.Exit(lab.Main(m, o))
+	os.Exit(lab.Main(m, lab.Options{Settings: "testdata/lab.json"}))
 }
 
 // family is the lab's addresses of one IP version.

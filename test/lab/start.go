@@ -20,7 +20,7 @@ type Options struct {
 	Settings string    // file with the document
 	NoOrigin bool      // leave bw-origin empty
 	Empty    bool      // apply no settings
-	Log      io.Writer // what the processes log; nil: os.Stderr
+	Log      io.Writer // what the processes log; nil: the file that BREAKWATER_E2E_LOG names, else os.Stderr
 }
 
 // Lab is a lab that runs as a process of its own, from the binary that `make build` made.
@@ -38,20 +38,18 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"lab", "--headless", "--json", "--verbose"}
-	if o.Settings != "" {
-		args = append(args, "--settings", o.Settings)
-	}
-	if o.Empty {
-		args = append(args, "--empty")
-	}
-	if o.NoOrigin {
-		args = append(args, "--origin", "none")
-	}
-	l := &Lab{cmd: exec.CommandContext(ctx, binary, args...)}
+	l := &Lab{cmd: exec.CommandContext(ctx, binary, o.args()...)}
 	l.cmd.Stderr = o.Log
 	if o.Log == nil {
 		l.cmd.Stderr = os.Stderr
+		if name := os.Getenv(logVariable); name != "" {
+			log, err := os.Create(name)
+			if err != nil {
+				return nil, fmt.Errorf("open what the lab logs to: %w", err)
+			}
+			defer log.Close() // the lab has it for itself
+			l.cmd.Stderr = log
+		}
 	}
 	l.cmd.Cancel = func() error { return l.cmd.Process.Signal(syscall.SIGTERM) }
 	l.cmd.WaitDelay = 2 * killAfter
@@ -72,6 +70,20 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 		return nil, fmt.Errorf("the lab did not get ready: %w", errors.Join(err, l.Close()))
 	}
 	return l, nil
+}
+
+func (o Options) args() []string {
+	args := []string{"lab", "--headless", "--json", "--verbose"}
+	if o.Settings != "" {
+		args = append(args, "--settings", o.Settings)
+	}
+	if o.Empty {
+		args = append(args, "--empty")
+	}
+	if o.NoOrigin {
+		args = append(args, "--origin", "none")
+	}
+	return args
 }
 
 // Close ends the lab and waits until everything it made is gone.
@@ -99,6 +111,9 @@ func Binary() (string, error) {
 	}
 	return "", errors.New("find the binary to test: not inside the module")
 }
+
+// logVariable names the file that a lab logs to whose test says nothing of it.
+const logVariable = "BREAKWATER_E2E_LOG"
 
 // readyVariable hands the lab to a test binary that runs inside of it.
 const readyVariable = "BREAKWATER_LAB"

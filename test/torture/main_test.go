@@ -30,20 +30,11 @@ import (
 // engines are what carries the sessions: every test runs with each. BREAKWATER_PATH names another than the kernel path.
 var engines = []string{cmp.Or(os.Getenv("BREAKWATER_PATH"), "kernel")}
 
-// TestMain starts the lab. What the box logs goes to the file that BREAKWATER_E2E_LOG names, else to standard error.
+// TestMain starts the lab.
 func TestMain(m *testing.M) {
-	o := lab.Options{Empty: true, NoOrigin: true, Log: os.Stderr}
-	if name := os.Getenv("BREAKWATER_E2E_LOG"); name != "" {
-		log, err := os.Create(name)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		o.Log = log
-	}
 	// Both ends of thousands of sessions; where root may not raise the limit, the tests say what they lack.
 	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1 << 20, Max: 1 << 20})
-	os.Exit(lab.Main(m, o))
+	os.Exit(lab.Main(m, lab.Options{Empty: true, NoOrigin: true}))
 }
 
 // family is the lab's addresses of one IP version. every is one of bw-origin that TestEveryPort gives it.
