@@ -69,8 +69,8 @@ const (
 )
 
 // reasons gives each reason its text and its number. Numbers are those of Spectrum's status codes where the
-// meaning is the same (mission: 200 normal, 403 firewall, 444 to 448 and 49x broken sides, 52x failed connects,
-// 53x resolving); numbers of our own are 6xx.
+// meaning is the same (200 normal, 403 firewall, 444 to 448 and 49x broken sides, 52x failed connects, 53x resolving);
+// numbers of our own are 6xx.
 var reasons = [ReasonCount]struct {
 	text string
 	code int
