@@ -25,8 +25,28 @@ func (k *Path) attach(p *plan.Plan, t tables) error {
 	}); err != nil {
 		return err
 	}
-	entries := make(map[uint32]bpfInterface)
+	entries := interfaceEntries(p, t)
 	var failed []error
+	for index, entry := range entries {
+		if err := k.objects.Interfaces.Put(index, entry); err != nil {
+			failed = append(failed, fmt.Errorf("enter interface %d: %w", index, err))
+		}
+		old := k.links[int(index)]
+		if old != nil && attached(old.link, int(index)) {
+			continue
+		}
+		if old != nil {
+			failed = append(failed, old.detach())
+		}
+		failed = append(failed, k.attachTo(int(index)))
+	}
+	failed = append(failed, k.closeOthers(entries))
+	return errors.Join(failed...)
+}
+
+// interfaceEntries are those that the program is at, by index: of the edge, and of those that lead to origins.
+func interfaceEntries(p *plan.Plan, t tables) map[uint32]bpfInterface {
+	entries := make(map[uint32]bpfInterface)
 	for _, name := range p.Steering.Interfaces {
 		i, err := net.InterfaceByName(name)
 		if err != nil {
@@ -46,21 +66,7 @@ func (k *Path) attach(p *plan.Plan, t tables) error {
 			entries[uint32(index)] = bpfInterface{Mtu: uint32(i.MTU)} //nolint:gosec // an index, a size
 		}
 	}
-	for index, entry := range entries {
-		if err := k.objects.Interfaces.Put(index, entry); err != nil {
-			failed = append(failed, fmt.Errorf("enter interface %d: %w", index, err))
-		}
-		old := k.links[int(index)]
-		if old != nil && attached(old.link, int(index)) {
-			continue
-		}
-		if old != nil {
-			failed = append(failed, old.detach())
-		}
-		failed = append(failed, k.attachTo(int(index)))
-	}
-	failed = append(failed, k.closeOthers(entries))
-	return errors.Join(failed...)
+	return entries
 }
 
 // closeOthers lets no new clients in by interfaces that are not the edge's any more.

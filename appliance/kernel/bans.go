@@ -17,8 +17,19 @@ import (
 func (k *Path) SetBans(list []plan.Ban) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	failed := k.putBans(list)
+	k.rules.bans = slices.SortedFunc(maps.Keys(k.banned), netip.Prefix.Compare)
+	k.followRules()
+	failed = errors.Join(failed, k.configure(func(c *bpfConfiguration) { c.Bans = limit(len(list)) }))
+	if len(list) == 0 {
+		return failed
+	}
+	return errors.Join(failed, k.endBanned(list))
+}
+
+// putBans changes the table of bans to a list.
+func (k *Path) putBans(list []plan.Ban) (failed error) {
 	wanted := make(map[netip.Prefix]bool, len(list))
-	var failed error
 	for _, b := range list {
 		p := plan.NormalPrefix(b.Prefix)
 		wanted[p] = true
@@ -36,12 +47,11 @@ func (k *Path) SetBans(list []plan.Ban) error {
 		}
 	}
 	k.banned = wanted
-	k.rules.bans = slices.SortedFunc(maps.Keys(wanted), netip.Prefix.Compare)
-	k.followRules()
-	failed = errors.Join(failed, k.configure(func(c *bpfConfiguration) { c.Bans = limit(len(list)) }))
-	if len(list) == 0 {
-		return failed
-	}
+	return failed
+}
+
+// endBanned ends the sessions and flows of banned clients.
+func (k *Path) endBanned(list []plan.Ban) (failed error) {
 	now := time.Now()
 	err := k.each(func(slot uint32, s *bpfSession) {
 		if s.State != stateSYN && s.State != stateOpen {

@@ -75,25 +75,14 @@ func load(dir string) (*objects, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the programs of the kernel path: %w", err)
 	}
-	slots, err := wantedSlots()
-	if err != nil {
-		return nil, err
-	}
 	dir = filepath.Join(dir, shape(spec))
 	if err := os.MkdirAll(filepath.Join(dir, linksDir), 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of pinned maps (is a file system of type bpf mounted?): %w", err)
 	}
-	if old, err := ebpf.LoadPinnedMap(filepath.Join(dir, "sessions"), nil); err == nil {
-		slots = old.MaxEntries() // as many as there are
-		err = old.Close()
-		if err != nil {
-			return nil, fmt.Errorf("close a map: %w", err)
-		}
+	slots, err := setSlots(spec, dir)
+	if err != nil {
+		return nil, err
 	}
-	spec.Maps["sessions"].MaxEntries = slots
-	spec.Maps["tuples"].MaxEntries = 2 * slots
-	spec.Maps["spare"].MaxEntries = slots
-	spec.Maps["holders"].MaxEntries = 4 * slots // address and network, of both engines
 	kept, err := pinMaps(spec, dir)
 	if err != nil {
 		return nil, err
@@ -116,6 +105,24 @@ func load(dir string) (*objects, error) {
 		return nil, errors.Join(fmt.Errorf("map the totals: %w", err), o.close())
 	}
 	return o, nil
+}
+
+// setSlots gives the maps of sessions their sizes: those that pinned ones have, otherwise by the machine's memory.
+func setSlots(spec *ebpf.CollectionSpec, dir string) (slots uint32, err error) {
+	if slots, err = wantedSlots(); err != nil {
+		return 0, err
+	}
+	if old, err := ebpf.LoadPinnedMap(filepath.Join(dir, "sessions"), nil); err == nil {
+		slots = old.MaxEntries()
+		if err := old.Close(); err != nil {
+			return 0, fmt.Errorf("close a map: %w", err)
+		}
+	}
+	spec.Maps["sessions"].MaxEntries = slots
+	spec.Maps["tuples"].MaxEntries = 2 * slots
+	spec.Maps["spare"].MaxEntries = slots
+	spec.Maps["holders"].MaxEntries = 4 * slots // address and network, of both engines
+	return slots, nil
 }
 
 func (o *objects) close() error { return o.bpfObjects.Close() }
