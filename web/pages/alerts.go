@@ -107,12 +107,9 @@ func (p *Pages) AlertsSave(c echo.Context) error {
 	t := typed{values: values}
 	draft.Alerts = t.alerts(draft.Alerts)
 	draft.Shield.Sensitivity = t.chosen("shield.sensitivity", draft.Shield.Sensitivity, "normal")
-	problems := t.with(ofAlerts(draft.Validate()))
+	problems, err := p.review(c, t.with(ofAlerts(draft.Validate())), draft, base, "/incidents/alerts")
 	if len(problems) == 0 {
-		problems, err = p.review(c, draft, base, "/incidents/alerts")
-		if len(problems) == 0 {
-			return err
-		}
+		return err
 	}
 	view.Form.Problems = problems
 	return p.showAlerts(c, http.StatusUnprocessableEntity, draft, view)

@@ -171,7 +171,7 @@ func (p *Pages) Import(c echo.Context) error {
 		if err != nil {
 			return err
 		}
-		problems, err = p.review(c, draft, base, "/changes")
+		problems, err = p.review(c, nil, draft, base, "/changes")
 		if len(problems) == 0 {
 			return err
 		}

@@ -73,8 +73,12 @@ func (p *Pages) sent(c echo.Context) (values url.Values, base uint64, now settin
 }
 
 // review is how every form of the settings ends: it shows what draft would change, and the button that applies it. The
-// problems of the whole document come back to the caller, which shows its form again with them.
-func (p *Pages) review(c echo.Context, draft settings.Settings, base uint64, back string) ([]settings.Problem, error) {
+// problems that the form has found, else those of the whole document, come back to the caller, which shows its form again
+// with them; without any, the request is answered.
+func (p *Pages) review(c echo.Context, found []settings.Problem, draft settings.Settings, base uint64, back string) ([]settings.Problem, error) {
+	if len(found) > 0 {
+		return found, nil
+	}
 	if problems := draft.Validate(); len(problems) > 0 {
 		return problems, nil
 	}

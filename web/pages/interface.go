@@ -147,12 +147,9 @@ func (p *Pages) InterfaceSave(c echo.Context) error {
 	t := typed{values: values}
 	draft.Host.Interfaces[at] = t.hostInterface(p.text, draft.Host.Interfaces[at].Members)
 	draft = renamedInterface(draft, name, draft.Host.Interfaces[at].Name)
-	problems := t.with(ofInterface(draft.Validate(), at))
+	problems, err := p.review(c, t.with(ofInterface(draft.Validate(), at)), draft, base, networkPage)
 	if len(problems) == 0 {
-		problems, err = p.review(c, draft, base, networkPage)
-		if len(problems) == 0 {
-			return err
-		}
+		return err
 	}
 	view := interfaceView{Form: form{Values: values, Problems: problems}, Base: base, Name: name}
 	return p.showInterface(c, http.StatusUnprocessableEntity, now, view)

@@ -169,12 +169,9 @@ func (p *Pages) ListsSave(c echo.Context) error {
 	t := typed{values: values}
 	was := draft.Shield
 	draft.Shield = t.sources(was)
-	problems := t.with(ofLists(draft.Validate()))
+	problems, err := p.review(c, t.with(ofLists(draft.Validate())), draft, base, "/shield/lists")
 	if len(problems) == 0 {
-		problems, err = p.review(c, draft, base, "/shield/lists")
-		if len(problems) == 0 {
-			return err
-		}
+		return err
 	}
 	view.Form.Problems = problems
 	draft.Shield = was // what is known is of the lists in force

@@ -112,12 +112,9 @@ func (p *Pages) NetworkSave(c echo.Context) error {
 	if outside(addr, draft.Management.Networks) && !t.on("outside") {
 		t.wrong("networks", p.text.say("network.outside.problem", addr))
 	}
-	problems := t.with(ofNetwork(draft.Validate()))
+	problems, err := p.review(c, t.with(ofNetwork(draft.Validate())), draft, base, "/system/network")
 	if len(problems) == 0 {
-		problems, err = p.review(c, draft, base, "/system/network")
-		if len(problems) == 0 {
-			return err
-		}
+		return err
 	}
 	view := networkView{Form: form{Values: values, Problems: problems}, Base: base}
 	return p.showNetwork(c, http.StatusUnprocessableEntity, draft, view)

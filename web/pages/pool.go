@@ -107,12 +107,9 @@ func (p *Pages) PoolSave(c echo.Context) error {
 	t := typed{values: values}
 	draft.Pools[at] = t.pool(draft.Pools[at])
 	draft.Services = renamedPool(now.Services, c.Param("pool"), draft.Pools[at].Name)
-	problems := t.with(relative(draft.Validate(), elementAt("pools", at)))
+	problems, err := p.review(c, t.with(relative(draft.Validate(), elementAt("pools", at))), draft, base, "/origins")
 	if len(problems) == 0 {
-		problems, err = p.review(c, draft, base, "/origins")
-		if len(problems) == 0 {
-			return err
-		}
+		return err
 	}
 	view.Form.Problems = problems
 	return p.showPool(c, http.StatusUnprocessableEntity, now, view)

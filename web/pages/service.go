@@ -138,12 +138,9 @@ func (p *Pages) ServiceSave(c echo.Context) error {
 	} else if t.text("origin") != "" {
 		t.wrong("origin", p.text.say("services.origin.unused"))
 	}
-	problems := t.with(ofService(draft.Validate(), at, len(now.Pools)))
+	problems, err := p.review(c, t.with(ofService(draft.Validate(), at, len(now.Pools))), draft, base, "/services")
 	if len(problems) == 0 {
-		problems, err = p.review(c, draft, base, "/services")
-		if len(problems) == 0 {
-			return err
-		}
+		return err
 	}
 	view := serviceView{Form: form{Values: values, Problems: problems}, Base: base, Name: c.Param("name")}
 	return p.showService(c, http.StatusUnprocessableEntity, now, view)

@@ -108,7 +108,7 @@ func (p *Pages) reviewServices(c echo.Context, edit func(list []settings.Service
 
 // reviewOr reviews a change that comes without a form; what is wrong with it is told as a whole.
 func (p *Pages) reviewOr(c echo.Context, draft settings.Settings, base uint64, back string) error {
-	problems, err := p.review(c, draft, base, back)
+	problems, err := p.review(c, nil, draft, base, back)
 	if err != nil || len(problems) == 0 {
 		return err
 	}

@@ -103,10 +103,7 @@ func (p *Pages) Limits(c echo.Context) error {
 			}
 		}
 	}
-	problems := t.with(inForm(draft.Validate(), places))
-	if len(problems) == 0 {
-		problems, err = p.review(c, draft, base, "/shield")
-	}
+	problems, err := p.review(c, t.with(inForm(draft.Validate(), places)), draft, base, "/shield")
 	if err != nil || len(problems) == 0 {
 		return err
 	}

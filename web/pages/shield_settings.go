@@ -47,12 +47,9 @@ func (p *Pages) FilterSave(c echo.Context) error {
 	draft.Shield.Mode = t.chosen("shield.mode", draft.Shield.Mode, "on")
 	draft.Shield.Fragments = t.chosen("shield.fragments", draft.Shield.Fragments, "limit")
 	draft.Shield.Bogons = t.on("shield.bogons")
-	problems := t.with(draft.Validate())
+	problems, err := p.review(c, t.with(draft.Validate()), draft, base, "/shield")
 	if len(problems) == 0 {
-		problems, err = p.review(c, draft, base, "/shield")
-		if len(problems) == 0 {
-			return err
-		}
+		return err
 	}
 	return p.showFilter(c, http.StatusUnprocessableEntity, draft, filterView{Form: form{Values: values, Problems: problems}, Base: base})
 }
