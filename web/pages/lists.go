@@ -251,11 +251,7 @@ func ofLists(problems []settings.Problem) []settings.Problem {
 
 // UploadList takes the file of a list.
 func (p *Pages) UploadList(c echo.Context) error {
-	parts, err := c.Request().MultipartReader()
-	if err != nil {
-		return badForm("The form cannot be read: " + err.Error() + ".")
-	}
-	file, err := filePart(parts)
+	file, err := filePart(c.Request())
 	if err != nil {
 		return err
 	}
@@ -272,11 +268,7 @@ func (p *Pages) UploadList(c echo.Context) error {
 
 // UploadGeo takes a file about countries, networks, or both.
 func (p *Pages) UploadGeo(c echo.Context) error {
-	parts, err := c.Request().MultipartReader()
-	if err != nil {
-		return badForm("The form cannot be read: " + err.Error() + ".")
-	}
-	file, err := filePart(parts)
+	file, err := filePart(c.Request())
 	if err != nil {
 		return err
 	}

@@ -77,16 +77,11 @@ func (p *Pages) updateProblem(c echo.Context, err error) error {
 
 // UploadUpdate takes the file of a form as it comes: it is larger than what fits into memory.
 func (p *Pages) UploadUpdate(c echo.Context) error {
-	r := c.Request()
-	parts, err := r.MultipartReader()
-	if err != nil {
-		return badForm("The form cannot be read: " + err.Error() + ".")
-	}
-	file, err := filePart(parts)
+	file, err := filePart(c.Request())
 	if err != nil {
 		return p.updateProblem(c, err)
 	}
-	release, err := p.Control.ReceiveUpdate(file, r.ContentLength)
+	release, err := p.Control.ReceiveUpdate(file, c.Request().ContentLength)
 	if err != nil {
 		return p.updateProblem(c, err)
 	}
@@ -95,11 +90,15 @@ func (p *Pages) UploadUpdate(c echo.Context) error {
 }
 
 // filePart is the first file of a form.
-func filePart(parts *multipart.Reader) (*multipart.Part, error) {
+func filePart(r *http.Request) (*multipart.Part, error) {
+	parts, err := r.MultipartReader()
+	if err != nil {
+		return nil, badForm("The form cannot be read: " + err.Error() + ".")
+	}
 	for {
 		part, err := parts.NextPart()
 		if errors.Is(err, io.EOF) || err == nil && part.FormName() == "file" && part.FileName() == "" {
-			return nil, badForm("Choose an update file first.")
+			return nil, badForm("Choose a file first.")
 		}
 		if err != nil || part.FormName() == "file" {
 			return part, err

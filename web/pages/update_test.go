@@ -39,7 +39,7 @@ func TestUpdateByThePage(t *testing.T) {
 
 	sendUpdate(t, anna, "x.update", whole[:len(whole)-1]).Want(t, 422, "The update is cut short", "Upload an update")
 	sendUpdate(t, anna, "x.update", []byte("<script>")).Want(t, 422, "This is not an update file of Breakwater")
-	sendUpdate(t, anna, "", nil).Want(t, 400, "Choose an update file first.")
+	sendUpdate(t, anna, "", nil).Want(t, 400, "Choose a file first.")
 	anna.Post(at, url.Values{"file": {"x"}}).Want(t, 400)
 	anna.Post(at+"/install", nil).Want(t, 404, "No update was received")
 	anna.Post(at+"/fetch", nil).Want(t, 409, "The settings name no URL")
