@@ -65,7 +65,7 @@ func factorOf(a access.Account) string {
 type accountCreateCmd struct {
 	connection
 	Name string `arg:"" help:"The name to sign in with."`
-	Role string `help:"What it may do: ${enum}." enum:"viewer,operator,admin,auditor" default:"viewer" placeholder:"ROLE"`
+	Role string `help:"What it may do: ${enum}. Default: ${default}." enum:"viewer,operator,admin,auditor" default:"viewer" placeholder:"ROLE"`
 }
 
 func (c *accountCreateCmd) Run(ctx context.Context, e *env) error {

@@ -24,7 +24,7 @@ const (
 )
 
 type consoleCmd struct {
-	Socket string `help:"Socket of the control process." default:"/run/breakwater/control.sock" type:"path" placeholder:"SOCKET"`
+	Socket string `help:"Socket of the control process. Default: ${default}." default:"/run/breakwater/control.sock" type:"path" placeholder:"SOCKET"`
 }
 
 // Run draws until ctx ends, and opens the menu for who presses Enter.

@@ -34,9 +34,9 @@ const crashFile = "crashes.json"
 const checkWait = 30 * time.Second
 
 type controlCmd struct {
-	State     string `help:"Directory of the stored settings." default:"/var/lib/breakwater" type:"path" placeholder:"DIR"`
-	Edge      string `help:"Socket of the edge process." default:"/run/breakwater/edge.sock" type:"path" placeholder:"SOCKET"`
-	Socket    string `help:"Socket to listen on for the command line." default:"/run/breakwater/control.sock" type:"path" placeholder:"PATH"`
+	State     string `help:"Directory of the stored settings. Default: ${default}." default:"/var/lib/breakwater" type:"path" placeholder:"DIR"`
+	Edge      string `help:"Socket of the edge process. Default: ${default}." default:"/run/breakwater/edge.sock" type:"path" placeholder:"SOCKET"`
+	Socket    string `help:"Socket to listen on for the command line. Default: ${default}." default:"/run/breakwater/control.sock" type:"path" placeholder:"PATH"`
 	Listen    string `help:"Address to listen on with TLS, such as 127.0.0.1:8443. Default: none." placeholder:"ADDR"`
 	Appliance bool   `help:"The whole machine is Breakwater's: its network, its name, its versions, its power."`
 }

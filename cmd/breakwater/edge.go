@@ -18,10 +18,10 @@ import (
 )
 
 type edgeCmd struct {
-	Socket string        `help:"Socket to listen on for control." default:"/run/breakwater/edge.sock" type:"path" placeholder:"PATH"`
-	State  string        `help:"Directory of the plan in force." default:"/var/lib/breakwater/edge" type:"path" placeholder:"DIR"`
-	Pins   string        `help:"Directory of the kernel path's maps, in a file system of type bpf. Empty: the user path carries everything." default:"/sys/fs/bpf/breakwater" placeholder:"DIR"`
-	Drain  time.Duration `help:"How long sessions may go on after the end was asked for." default:"0s" placeholder:"TIME"`
+	Socket string        `help:"Socket to listen on for control. Default: ${default}." default:"/run/breakwater/edge.sock" type:"path" placeholder:"PATH"`
+	State  string        `help:"Directory of the plan in force. Default: ${default}." default:"/var/lib/breakwater/edge" type:"path" placeholder:"DIR"`
+	Pins   string        `help:"Directory of the kernel path's maps, in a file system of type bpf. Empty: the user path carries everything. Default: ${default}." default:"/sys/fs/bpf/breakwater" placeholder:"DIR"`
+	Drain  time.Duration `help:"How long sessions may go on after the end was asked for. Default: ${default}." default:"0s" placeholder:"TIME"`
 	Clear  bool          `help:"Remove everything of Breakwater from the kernel, and end."`
 }
 

@@ -12,7 +12,7 @@ import (
 
 type incidentsCmd struct {
 	connection
-	Limit int  `help:"How many at most, the newest first." default:"20" placeholder:"NUMBER"`
+	Limit int  `help:"How many at most, the newest first. Default: ${default}." default:"20" placeholder:"NUMBER"`
 	Open  bool `help:"Only those that go on."`
 	JSON  bool `name:"json" help:"Print JSON."`
 }

@@ -10,9 +10,9 @@ import (
 
 type labCmd struct {
 	Settings string `help:"Settings document to apply. Default: one that shows every port and PROXY header." type:"path" placeholder:"FILE"`
-	Origin   string `help:"builtin: a server that answers every port with what it sees. none: leave bw-origin to servers of your own." enum:"builtin,none" default:"builtin" placeholder:"KIND"`
+	Origin   string `help:"builtin: a server that answers every port with what it sees. none: leave bw-origin to servers of your own. Default: ${default}." enum:"builtin,none" default:"builtin" placeholder:"KIND"`
 	Empty    bool   `help:"Apply no settings: a new box, to be set up in the page."`
-	Listen   string `help:"Address of the page and the API." default:"127.0.0.1:8443" placeholder:"ADDR"`
+	Listen   string `help:"Address of the page and the API. Default: ${default}." default:"127.0.0.1:8443" placeholder:"ADDR"`
 	Headless bool   `help:"Run without a terminal: print one sentence."`
 	JSON     bool   `help:"Print one line of JSON once the lab carries traffic." name:"json"`
 	Verbose  bool   `help:"Show what the processes log."`
