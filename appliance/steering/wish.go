@@ -1,10 +1,8 @@
 package steering
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"breakwater/appliance/plan"
 )
@@ -95,47 +93,6 @@ func normalise(prefixes []netip.Prefix) []netip.Prefix {
 	}
 	slices.SortFunc(list, netip.Prefix.Compare)
 	return slices.Compact(list)
-}
-
-// String writes the wish as the commands that would make it, for golden tests and for reading.
-func (w wish) String() string {
-	var b strings.Builder
-	for f := range families {
-		w.families[f].write(&b, f)
-	}
-	for _, p := range w.anyIP {
-		fmt.Fprintf(&b, "ip route add local %s dev lo table local proto %d\n", p, Protocol)
-	}
-	for _, a := range w.hosts {
-		fmt.Fprintf(&b, "ip address add %s dev %s proto %d\n", a, w.link, Protocol)
-	}
-	for _, name := range w.loose {
-		fmt.Fprintf(&b, "sysctl net.ipv4.conf.%s.rp_filter: not 1\n", name)
-	}
-	return b.String()
-}
-
-func (w familyWish) write(b *strings.Builder, f family) {
-	if !w.wanted {
-		return
-	}
-	for _, s := range w.sets(f) {
-		fmt.Fprintf(b, "ipset create %s hash:net\n", s.name)
-		for _, p := range s.members {
-			fmt.Fprintf(b, "ipset add %s %s\n", s.name, p)
-		}
-	}
-	for _, c := range w.chains(f, w.edge) {
-		for _, r := range c.rules {
-			fmt.Fprintf(b, "%s -t mangle -A %s %s\n", f.command(), c.name, r)
-		}
-	}
-	for _, h := range hooks {
-		fmt.Fprintf(b, "%s -t mangle -I %s 1 %s\n", f.command(), h.name, h.rules[0])
-	}
-	fmt.Fprintf(b, "ip route add local %s dev lo table %d proto %d\n", f.everything(), Table, Protocol)
-	fmt.Fprintf(b, "ip rule add family %s priority %d fwmark %#x/%#x lookup %d proto %d\n",
-		f.set("inet"), RulePriority, Mark, Mask, Table, Protocol)
 }
 
 // set is an ipset and what is in it.
