@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os/exec"
 	"strings"
 	"sync"
@@ -237,13 +238,14 @@ func (l *eventLog) all() []status.Event {
 	return append([]status.Event(nil), l.events...)
 }
 
-// of waits for both events of the session that a client has, by its address.
-func (l *eventLog) of(t *testing.T, client string) (list []status.Event) {
+// of waits for both events of a client's session or flow. One to another port may have had the same port of the client.
+func (l *eventLog) of(t *testing.T, c net.Conn) (list []status.Event) {
 	t.Helper()
+	client, edge := local(c), addrPort(c.RemoteAddr())
 	eventually(t, func() error {
 		list = nil
 		for _, e := range l.all() {
-			if e.Client.String() == client {
+			if e.Client == client && e.Edge == edge {
 				list = append(list, e)
 			}
 		}

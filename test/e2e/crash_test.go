@@ -157,41 +157,49 @@ func hasRevisions(t *testing.T, acks []acknowledged) {
 	}
 }
 
-// TestUnconfirmedChangeIsReverted: at its deadline, also when control was killed inside the window.
+// TestUnconfirmedChangeIsReverted: at its deadline, also when control was killed inside the window. Both families wait for the same.
 func TestUnconfirmedChangeIsReverted(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		before := document([]settings.Pool{pool("games", f.origin)}, service("games", "1601"))
-		after := document([]settings.Pool{pool("games", f.origin)}, service("games", "1602"))
-		for _, how := range []string{"in peace", "killed in the window", "confirmed"} {
-			t.Run(how, func(t *testing.T) {
-				apply(t, before)
-				revision := boxStatus(t).Revision
-				out := breakwater(t, settings.Encode(after), "apply", "-", "--confirm", "5s")
-				if out.code != 0 || !strings.Contains(out.stdout, "confirm") {
-					t.Fatalf("got %q, want how to confirm", out.stdout+out.stderr)
-				}
-				if err := servedBy(f.at(1602), "games-1"); err != nil {
-					t.Fatal(err)
-				}
-				switch how {
-				case "killed in the window":
-					end(t, "control", syscall.SIGKILL)
-				case "confirmed":
-					if out := breakwater(t, nil, "confirm"); out.code != 0 {
-						t.Fatal(out.stderr)
-					}
-					if s := boxStatus(t); s.Revision != revision+1 || s.Pending != nil {
-						t.Errorf("got revision %d, want %d", s.Revision, revision+1)
-					}
-					return
-				}
-				eventually(t, func() error { return servedBy(f.at(1601), "games-1") })
-				closes(t, connect(t, f.at(1602)), nil)
-				inForce(t)
-				if s := boxStatus(t); s.Revision != revision || s.Pending != nil {
-					t.Errorf("got revision %d (%v pending), want %d", s.Revision, s.Pending, revision)
-				}
-			})
+	onPort := func(port string) settings.Settings {
+		v4, v6 := service("games", port), service("games6", port)
+		v6.Pool = "games6"
+		v4.Addresses, v6.Addresses = networks(families[0].edge.String()), networks(families[1].edge.String())
+		return document([]settings.Pool{pool("games", families[0].origin), pool("games6", families[1].origin)}, v4, v6)
+	}
+	serves := func(t *testing.T, port uint16) {
+		t.Helper()
+		for _, f := range families {
+			eventually(t, func() error { return servedBy(f.at(port), "games-1") })
 		}
-	})
+	}
+	for how, window := range map[string]string{"in peace": "5s", "killed in the window": "5s", "confirmed": "1m"} {
+		t.Run(how, func(t *testing.T) {
+			apply(t, onPort("1601"))
+			revision := boxStatus(t).Revision
+			out := breakwater(t, settings.Encode(onPort("1602")), "apply", "-", "--confirm", window)
+			if out.code != 0 || !strings.Contains(out.stdout, "confirm") {
+				t.Fatalf("got %q, want how to confirm", out.stdout+out.stderr)
+			}
+			serves(t, 1602)
+			switch how {
+			case "killed in the window":
+				end(t, "control", syscall.SIGKILL)
+			case "confirmed":
+				if out := breakwater(t, nil, "confirm"); out.code != 0 {
+					t.Fatal(out.stderr)
+				}
+				if s := boxStatus(t); s.Revision != revision+1 || s.Pending != nil {
+					t.Errorf("got revision %d, want %d", s.Revision, revision+1)
+				}
+				return
+			}
+			serves(t, 1601)
+			for _, f := range families {
+				closes(t, connect(t, f.at(1602)), nil)
+			}
+			inForce(t)
+			if s := boxStatus(t); s.Revision != revision || s.Pending != nil {
+				t.Errorf("got revision %d (%v pending), want %d", s.Revision, s.Pending, revision)
+			}
+		})
+	}
 }

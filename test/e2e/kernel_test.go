@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"syscall"
@@ -14,10 +16,13 @@ import (
 	"breakwater/test/lab"
 )
 
-// TestEdgeRestart: the successor puts the plan in force that is on disk, while control cannot help.
+// TestEdgeRestart: the successor puts the plan in force that is on disk, while control cannot help. Sessions of the kernel path go
+// on meanwhile, and those of the user path end.
 func TestEdgeRestart(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		apply(t, document([]settings.Pool{pool("games", f.origin)}, service("games", "1700")))
+		kernel, user := onKernelPath(service("kernel", "1700")), service("user", "1703")
+		user.Path = "user"
+		apply(t, document([]settings.Pool{pool("games", f.origin)}, kernel, user))
 		for _, how := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 			t.Run(how.String(), func(t *testing.T) {
 				control, err := lab.Child("control")
@@ -25,17 +30,18 @@ func TestEdgeRestart(t *testing.T) {
 					t.Fatal(err)
 				}
 				thaw := freeze(t, control)
-				c := connect(t, f.at(1700))
-				if _, err := askTCP(c, "hello"); err != nil {
-					t.Fatal(err)
-				}
+				goesOn, ends := served(t, f, 1700), served(t, f, 1703)
 				end(t, "edge", how)
-				if n, err := c.Read(make([]byte, 1)); err == nil {
-					t.Errorf("got %d bytes of a session whose edge is gone", n)
+				if n, err := ends.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("got %d bytes and %v of a session whose edge is gone, want its end", n, err)
 				}
-				eventually(t, func() error { return servedBy(f.at(1700), "games-1") })
+				for _, port := range []uint16{1700, 1703} {
+					eventually(t, func() error { return servedBy(f.at(port), "games-1") })
+				}
+				echoes(t, goesOn, "still")
 				thaw()
 				inForce(t)
+				echoes(t, goesOn, "again")
 			})
 		}
 	})

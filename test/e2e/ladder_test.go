@@ -3,12 +3,14 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"breakwater/appliance/crash"
 	"breakwater/appliance/health"
@@ -22,6 +24,25 @@ func crashThrice(t *testing.T, name string, revision uint64) {
 		eventually(t, func() error { return edgeRuns(t, revision) })
 		end(t, name, syscall.SIGKILL)
 	}
+}
+
+// proved tells whether edge has written down that what it runs has proved itself.
+func proved() error {
+	text, err := os.ReadFile(filepath.Join(edgeState, "crashes.json"))
+	if err != nil {
+		return err
+	}
+	var ledger struct {
+		Work   crash.Work
+		Proved string
+	}
+	if err := json.Unmarshal(text, &ledger); err != nil {
+		return err
+	}
+	if ledger.Work.Print == "" || ledger.Proved != ledger.Work.Print {
+		return fmt.Errorf("revision %d has not proved itself", ledger.Work.Revision)
+	}
+	return nil
 }
 
 // edgeRuns tells whether edge is on a revision, whatever control wants.
@@ -96,7 +117,7 @@ func TestLadder(t *testing.T) {
 	}
 	apply(t, onPort("1800"))
 	good := boxStatus(t).Revision
-	time.Sleep(crash.Window + 10*time.Second) // it proves itself, in whole seconds of edge's
+	within(t, 2*crash.Window, proved)
 	apply(t, onPort("1801"))
 	bad := boxStatus(t).Revision
 	served(1801)

@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long to wait for something that must happen. No case measures with it.
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 // TestMain starts the lab.
 func TestMain(m *testing.M) {

@@ -128,9 +128,7 @@ func TestSourcesRunOut(t *testing.T) {
 		if _, err := askTCP(connect(t, f.at(1803)), "hello"); err == nil {
 			t.Error("there was a fifth port")
 		}
-		if n := reasons(t, plan.TCP)[status.NoSourcePort] - was; n != 1 {
-			t.Errorf("%d sessions were refused for want of a port, want 1", n)
-		}
+		counted(t, plan.TCP, status.NoSourcePort, was, 1)
 		eventually(t, func() error {
 			c, found := raised(t, "origin-portless", "games/games-1")
 			if !found || !strings.Contains(c.Detail, "its source addresses (2)") {

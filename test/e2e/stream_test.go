@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
@@ -295,11 +294,6 @@ func TestStalledForTooLong(t *testing.T) {
 				break
 			}
 		}
-		eventually(t, func() error {
-			if got := reasons(t, plan.TCP)[status.WriteStall]; got != before+1 {
-				return fmt.Errorf("got %d sessions ended by write-stall, want %d", got, before+1)
-			}
-			return nil
-		})
+		counted(t, plan.TCP, status.WriteStall, before, 1)
 	})
 }

@@ -39,7 +39,7 @@ type Answer struct {
 
 // firstBytes is how long the origin waits for a header. The box sends it at once; a client that waits for the
 // server to speak gets its answer after this time.
-const firstBytes = 200 * time.Millisecond
+const firstBytes = 500 * time.Millisecond
 
 func (o *origin) run(ctx context.Context, interfaceName string) error {
 	if err := raiseFileLimit(); err != nil {

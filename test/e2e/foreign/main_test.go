@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long to wait for something that must happen. No case measures with it.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
