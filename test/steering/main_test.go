@@ -105,7 +105,7 @@ func start(t *testing.T, near string, net int) machine {
 func (m machine) awaitLink(t *testing.T, net int) {
 	t.Helper()
 	for _, a := range []string{fmt.Sprintf("198.18.%d.2", net), fmt.Sprintf("2001:db8:%d::2", net)} {
-		eventually(t, a+" answers", func() bool { return ping(netip.MustParseAddr(a)) == nil })
+		eventually(t, a+" answers", func() bool { return ping(netip.MustParseAddr(a), moment) == nil })
 	}
 	const forget = "ip neigh flush all; ip -6 neigh flush all"
 	sh(t, forget)
@@ -132,7 +132,13 @@ func (m machine) run(t *testing.T, as string, args ...string) []string {
 // dial sends "tcp/ADDRESS:PORT" or "udp/ADDRESS:PORT" and returns the answers.
 func (m machine) dial(t *testing.T, targets ...string) []string {
 	t.Helper()
-	return m.run(t, "dial", targets...)
+	return m.run(t, "dial", append([]string{patience.String()}, targets...)...)
+}
+
+// try is dial where no answer is to come.
+func (m machine) try(t *testing.T, targets ...string) []string {
+	t.Helper()
+	return m.run(t, "dial", append([]string{moment.String()}, targets...)...)
 }
 
 func sh(t *testing.T, line string) string {

@@ -21,14 +21,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long an answer may take. Everything is one cable away.
-const patience = 700 * time.Millisecond
+const (
+	// patience is how long an answer may take that must come: no case measures with it.
+	patience = 15 * time.Second
+	// moment is how long to wait for an answer that must not come. Everything is one cable away.
+	moment = 700 * time.Millisecond
+)
 
 // silence is the answer of nobody: dropped.
 const silence = "silence"
 
-// dialAll prints the answer of each target, in order.
-func dialAll(targets []string) { fmt.Println(strings.Join(askAll(net.Dialer{}, targets), "\n")) }
+// dialAll prints the answer of each target, in order. The first argument is how long to wait for one.
+func dialAll(args []string) {
+	limit, err := time.ParseDuration(args[0])
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(strings.Join(askAll(net.Dialer{Timeout: limit}, args[1:]), "\n"))
+}
 
 // askAll asks all targets at once.
 func askAll(d net.Dialer, targets []string) []string {
@@ -44,12 +54,14 @@ func askAll(d net.Dialer, targets []string) []string {
 // ask sends a word to "tcp/ADDRESS:PORT" or "udp/..." and returns the answer, silence, or the error.
 func ask(d net.Dialer, target string) string {
 	network, address, _ := strings.Cut(target, "/")
-	d.Timeout = patience
+	if d.Timeout == 0 {
+		d.Timeout = patience
+	}
 	c, err := d.Dial(network, address)
 	if err == nil {
 		defer c.Close()
 		var answer []byte
-		if answer, err = exchange(c); err == nil {
+		if answer, err = exchange(c, d.Timeout); err == nil {
 			return string(answer)
 		}
 	}
@@ -65,8 +77,8 @@ func ask(d net.Dialer, target string) string {
 	return err.Error()
 }
 
-func exchange(c net.Conn) ([]byte, error) {
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+func exchange(c net.Conn, limit time.Duration) ([]byte, error) {
+	if err := c.SetDeadline(time.Now().Add(limit)); err != nil {
 		return nil, err
 	}
 	if _, err := c.Write([]byte("who is there?")); err != nil {
@@ -140,7 +152,7 @@ func accept(l net.Listener, answer func(net.Conn) string) {
 // pingAll prints "pong" or an error for each address.
 func pingAll(addresses []string) {
 	for _, a := range addresses {
-		if err := ping(netip.MustParseAddr(a)); err != nil {
+		if err := ping(netip.MustParseAddr(a), patience); err != nil {
 			fmt.Println(err)
 			continue
 		}
@@ -148,7 +160,7 @@ func pingAll(addresses []string) {
 	}
 }
 
-func ping(a netip.Addr) error {
+func ping(a netip.Addr, limit time.Duration) error {
 	network, any, protocol := "ip4:icmp", "0.0.0.0", 1
 	var request, reply icmp.Type = xipv4.ICMPTypeEcho, xipv4.ICMPTypeEchoReply
 	if a.Is6() {
@@ -168,7 +180,7 @@ func ping(a netip.Addr) error {
 	if _, err := c.WriteTo(b, &net.IPAddr{IP: a.AsSlice()}); err != nil {
 		return err
 	}
-	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return err
 	}
 	for {

@@ -62,9 +62,9 @@ func network(t *testing.T, c plan.Steering) (client, origin machine) {
 // milliseconds late (addrconf_dad_work), and a question that is lost is repeated after a second only.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !done(); {
+	for deadline := time.Now().Add(patience); !done(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 5 s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
 }
@@ -134,13 +134,13 @@ func TestLocalServicesAreNotReachable(t *testing.T) {
 	go accept(exact, func(net.Conn) string { return "decoy" })
 	list := append(targets(dialled, 2222), "tcp/198.18.1.10:3333")
 
-	expect(t, "client without a listener", list, client.dial(t, list...), always(silence))
+	expect(t, "client without a listener", list, client.try(t, list...), always(silence))
 	stop := listen(t)
 	expect(t, "client", list, client.dial(t, list...), byListener)
-	expect(t, "origin", list, origin.dial(t, list...), always(silence))
-	expect(t, "the box", list, askAll(net.Dialer{}, list), always(silence))
+	expect(t, "origin", list, origin.try(t, list...), always(silence))
+	expect(t, "the box", list, askAll(net.Dialer{Timeout: moment}, list), always(silence))
 	stop()
-	expect(t, "client after the listener", list, client.dial(t, list...), always(silence))
+	expect(t, "client after the listener", list, client.try(t, list...), always(silence))
 }
 
 func TestManagementIsNotIntercepted(t *testing.T) {
@@ -190,10 +190,10 @@ func TestServicesOnASharedAddress(t *testing.T) {
 	client, origin := network(t, c)
 	decoy(t)
 	list := targets(own, 2222)
-	expect(t, "client without a listener", list, client.dial(t, list...), always(silence))
+	expect(t, "client without a listener", list, client.try(t, list...), always(silence))
 	defer listen(t)()
 	expect(t, "client", list, client.dial(t, list...), byListener)
-	expect(t, "origin", list, origin.dial(t, list...), always(silence))
+	expect(t, "origin", list, origin.try(t, list...), always(silence))
 }
 
 func TestPingAndNeighbours(t *testing.T) {
@@ -217,12 +217,12 @@ func TestPingAndNeighbours(t *testing.T) {
 }
 
 // foreign is a dialer with the client's address as source, as a transparent session has it.
-func foreign(network, address string) net.Dialer {
+func foreign(network, address string, limit time.Duration) net.Dialer {
 	a := netip.AddrPortFrom(netip.MustParseAddr(address), 0)
 	if network == "udp" {
-		return net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(a), Control: transparent}
+		return net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(a), Control: transparent, Timeout: limit}
 	}
-	return net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(a), Control: transparent}
+	return net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(a), Control: transparent, Timeout: limit}
 }
 
 func TestTransparentSource(t *testing.T) {
@@ -233,15 +233,15 @@ func TestTransparentSource(t *testing.T) {
 			network(t, c)
 			for _, proto := range []string{"tcp", "udp"} {
 				for source, origin := range map[string]string{"198.18.1.2": "198.18.2.2", "2001:db8:1::2": "[2001:db8:2::2]"} {
-					answer, refusal := "host asked by "+source, "connection refused"
+					answer, refusal, limit := "host asked by "+source, "connection refused", patience
 					if !on {
-						answer, refusal = silence, silence
+						answer, refusal, limit = silence, silence, moment
 					}
-					if got := ask(foreign(proto, source), proto+"/"+origin+":7777"); got != answer {
+					if got := ask(foreign(proto, source, limit), proto+"/"+origin+":7777"); got != answer {
 						t.Errorf("%s from %s: got %q, want %q", proto, source, got, answer)
 					}
 					// UDP: the refusal is an ICMP error, addressed to the client.
-					if got := ask(foreign(proto, source), proto+"/"+origin+":9"); got != refusal {
+					if got := ask(foreign(proto, source, limit), proto+"/"+origin+":9"); got != refusal {
 						t.Errorf("%s from %s to a closed port: got %q, want %q", proto, source, got, refusal)
 					}
 				}
@@ -254,7 +254,7 @@ func TestTransparentSource(t *testing.T) {
 func TestErrorsReachTheSocket(t *testing.T) {
 	network(t, edgeOn("wan0"))
 	for source, client := range map[string]string{"198.18.1.10": "198.18.1.2", "2001:db8:50::5": "[2001:db8:1::2]"} {
-		if got := ask(foreign("udp", source), "udp/"+client+":9"); got != "connection refused" {
+		if got := ask(foreign("udp", source, patience), "udp/"+client+":9"); got != "connection refused" {
 			t.Errorf("from %s: got %q, want a refusal", source, got)
 		}
 	}
@@ -264,20 +264,20 @@ func TestProbeReturn(t *testing.T) {
 	c := edgeOn("wan0")
 	c.Transparent = true
 	_, origin := network(t, c)
-	probe := func(address string, want error) {
+	probe := func(address string, limit time.Duration, want error) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
 		if err := steering.ProbeReturn(ctx, netip.MustParseAddrPort(address)); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", address, err, want)
 		}
 	}
 	for _, address := range []string{"198.18.2.2:7777", "198.18.2.2:9", "[2001:db8:2::2]:7777", "[2001:db8:2::2]:9"} {
-		probe(address, nil)
+		probe(address, patience, nil)
 	}
 	origin.sh(t, "ip route del default; ip -6 route del default")
-	probe("198.18.2.2:7777", steering.ErrNoReturn)
-	probe("[2001:db8:2::2]:7777", steering.ErrNoReturn)
+	probe("198.18.2.2:7777", moment, steering.ErrNoReturn)
+	probe("[2001:db8:2::2]:7777", moment, steering.ErrNoReturn)
 }
 
 // A mark is worth nothing by itself, wherever it comes from.
@@ -293,7 +293,7 @@ func TestMarksOpenNoDoor(t *testing.T) {
 	list := append(targets(dialled, 2222), elsewhere...)
 	for range 8 {
 		mark := int(steering.Mark | rand.Uint32()&^steering.Mask)
-		for i, got := range askAll(net.Dialer{Control: withMark(mark)}, list) {
+		for i, got := range askAll(net.Dialer{Control: withMark(mark), Timeout: moment}, list) {
 			if got == "decoy" {
 				t.Errorf("the box asks %s with mark %#x: got the decoy", list[i], mark)
 			}
@@ -308,7 +308,7 @@ func TestMarksOpenNoDoor(t *testing.T) {
 		}
 	}
 	edges := len(targets(dialled, 2222))
-	for i, got := range origin.dial(t, list...) {
+	for i, got := range origin.try(t, list...) {
 		if got == "decoy" || i < edges && got != silence {
 			t.Errorf("origin asks %s with the mark: got %q", list[i], got)
 		}
@@ -328,10 +328,11 @@ func TestSourceCheckOfMarkedPackets(t *testing.T) {
 	defer conf(0, 0)
 	for _, tt := range []struct {
 		mark, filter int
+		ask          func(*testing.T, ...string) []string
 		want         func(string) string
-	}{{0, 2, byListener}, {1, 0, always(silence)}, {1, 2, always(silence)}} {
+	}{{0, 2, client.dial, byListener}, {1, 0, client.try, always(silence)}, {1, 2, client.try, always(silence)}} {
 		conf(tt.mark, tt.filter)
-		expect(t, fmt.Sprintf("client, src_valid_mark %d, rp_filter %d,", tt.mark, tt.filter), v4, client.dial(t, v4...), tt.want)
+		expect(t, fmt.Sprintf("client, src_valid_mark %d, rp_filter %d,", tt.mark, tt.filter), v4, tt.ask(t, v4...), tt.want)
 	}
 }
 
