@@ -65,7 +65,7 @@ func echoDatagrams(t *testing.T, f family, kind string, port uint16, calm bool) 
 		return err
 	})
 	must(t, err)
-	must(t, m.socket.SetReadBuffer(4<<20))
+	roomy(t, m.socket)
 	m.echoing.Go(m.run)
 	return func() error {
 		_ = m.socket.Close()

@@ -37,7 +37,7 @@ const (
 	flowCount = 2000
 
 	beat  = 2 * time.Second // each session and flow says something once in that time
-	pause = 4 * time.Second // between the ends of edge
+	pause = 3 * time.Second // between the ends of edge, longer than that
 )
 
 // TestEdgeEndsUnderTraffic restarts edge five times, kills it five times and upgrades it twice, while 5,000 sessions and 2,000
