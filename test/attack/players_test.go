@@ -60,6 +60,7 @@ type notes struct {
 	pageless             []error
 	started, ended       time.Time
 	longest, longestFlow time.Duration // until an answer to a steady player
+	still                time.Duration // the longest time in which the machine let no player run
 }
 
 // startPlayers begins to play and returns when all steady sessions and flows do.
@@ -77,6 +78,7 @@ func startPlayers(t *testing.T) *players {
 		}
 		return nil
 	})
+	p.playing.Go(p.watchMachine)
 	p.every(connectEvery, func(i int) { p.connect(families[i%2], i/2) })
 	p.every(exchangeEvery, func(i int) { p.exchange(families[i%2], i/2) })
 	p.every(pageEvery, func(int) { p.page() })
@@ -85,6 +87,17 @@ func startPlayers(t *testing.T) *players {
 		p.playing.Wait()
 	})
 	return p
+}
+
+// watchMachine notes for how long a player had to wait for a processor.
+func (p *players) watchMachine() {
+	const nap = 5 * time.Millisecond
+	for !p.ended() {
+		begin := time.Now()
+		p.wait(nap)
+		late := time.Since(begin) - nap
+		p.note(func(n *notes) { n.still = max(n.still, late) })
+	}
 }
 
 // every does something again and again, each time in a goroutine of its own: who is slow holds up nobody.
@@ -195,15 +208,27 @@ func dialUDP(from netip.Addr, to netip.AddrPort) (*net.UDPConn, error) {
 	return net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), net.UDPAddrFromAddrPort(to))
 }
 
-// answered sends a datagram and waits for its echo, past those of others.
-func answered(c *net.UDPConn, number uint32, limit time.Duration) error {
+// answered sends a datagram and waits for its echo. It waits in pieces, so that a machine that stands still costs one of them: the
+// echo may have come meanwhile, or be about to.
+func answered(c *net.UDPConn, number uint32, limit time.Duration) (err error) {
+	const pieces = 5
 	message := binary.BigEndian.AppendUint32([]byte(hello), number)
-	if err := c.SetDeadline(time.Now().Add(limit)); err != nil {
-		return err
-	}
 	if _, err := c.Write(message); err != nil {
 		return err
 	}
+	for range pieces {
+		if err := c.SetReadDeadline(time.Now().Add(limit / pieces)); err != nil {
+			return err
+		}
+		if err = echoed(c, message); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+	return err
+}
+
+// echoed waits for an echo, past those of others.
+func echoed(c *net.UDPConn, message []byte) error {
 	for buf := make([]byte, 64); ; {
 		n, err := c.Read(buf)
 		if err != nil || string(buf[:n]) == string(message) {
