@@ -154,10 +154,16 @@ func TestRevert(t *testing.T) {
 	if s := b.status(t); s.Pending == nil || s.Pending.Author != "anna" {
 		t.Fatalf("no change of anna waits: %+v", s)
 	}
-	eventually(t, 90*time.Second, func() error { return p.tryVisit(b.URL + "/") })
-	p.lose(false)
+	eventually(t, 90*time.Second, func() error {
+		if s := b.status(t); s.Pending != nil {
+			return fmt.Errorf("the change still waits: %+v", s)
+		}
+		return nil
+	})
 	took := time.Since(applied)
-	t.Logf("the page was back %.1f s after the change", took.Seconds())
+	eventually(t, patience, func() error { return p.tryVisit(b.URL + "/") })
+	p.lose(false)
+	t.Logf("the change was taken back after %.1f s, and the page was back after %.1f s", took.Seconds(), time.Since(applied).Seconds())
 	if took < 50*time.Second || took > 80*time.Second {
 		t.Errorf("the change was taken back after %s, want 60s", took)
 	}
