@@ -37,7 +37,7 @@ test: build
 
 e2e: build
 	@test/tools/setup test
-	@CGO_ENABLED=1 go run ./test/tally e2e
+	@CGO_ENABLED=1 go run ./test/tally root e2e
 
 browser: build
 	@test/tools/setup test

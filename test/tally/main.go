@@ -31,34 +31,43 @@ type stage struct {
 	beside bool // it runs beside the one before it, which mostly waits
 }
 
+// private are packages that need root and no lab: what they test has a network namespace of its own, or none. They measure nothing
+// and mostly wait, so they run side by side.
+var private = []string{"./appliance/access", "./appliance/control", "./appliance/incident/pcapng", "./appliance/steering", "./appliance/store", "./test/acme", "./test/steering"}
+
 // stages are in the order in which they tell most for the least time. unit is every test that needs no root, with the
-// race detector, and replays what fuzzing found. e2e is those that need it, which have this build tag, one package at
-// a time, because there is one lab on a machine; services are on the kernel path where they can be. What depends on the engine
-// runs on the user path once more. Those of the web page in a real browser are a stage of their own. Both of these mostly wait, so
-// lint runs beside the one, and the image is built beside the other. The last one starts the image once; `make test-image` does more of that.
+// race detector, and replays what fuzzing found. root and e2e are those that need it, which have the build tag e2e. Those of e2e run one
+// package at a time, because there is one lab on a machine; services are on the kernel path where they can be. What depends on the
+// engine runs on the user path once more. Those of the web page in a real browser are a stage of their own. Both of these mostly wait, so
+// lint runs beside the one, and the image is built beside the other. The last one starts the image once; `make test-image` does more of
+// that. The first stage vets the tests too, so that no other does.
 func stages(privileged []string) []stage {
-	asRoot := func(args ...string) []string {
+	tests := func(tags string, args ...string) []string {
+		list := []string{"go", "test", "-json", "-vet=off", "-tags", tags, "-count=1"}
 		if os.Geteuid() != 0 {
-			args = append(args, "-exec", "sudo -E")
+			list = append(list, "-exec", "sudo -E")
 		}
-		return args
+		return append(list, args...)
 	}
-	end := asRoot("go", "test", "-json", "-tags", "e2e", "-count=1", "-p=1", "-timeout=30m")
+	inLab := func(args ...string) []string {
+		return tests("e2e", append([]string{"-p=1", "-timeout=30m"}, args...)...)
+	}
 	const browser = "./test/browser"
 	// What says nothing of engines, or tries both, and takes long.
-	const skip = "Ladder|EveryTCPPort|KillOf|EdgeRestart|UDPFlood|Unconfirmed|Drift|Memory|LocalServices|BadInput|ClearLeaves|FewFiles|OriginDown|SilentOrigin|HealthChecks|Cookie|SYNFlood|OfOneAddress|SilentClient"
-	onUserPath := slices.Concat([]string{"env", "BREAKWATER_PATH=user"}, end, []string{"-skip", skip, "./test/e2e"})
-	headless := slices.DeleteFunc(privileged, func(dir string) bool { return dir == browser })
+	const skip = "OutliveEdge|Sources|RefusalIsSeen|BrokenReturnPath|UDPPortThat|BansThatHurt|Ladder|EveryTCPPort|KillOf|EdgeRestart|UDPFlood|Unconfirmed|Drift|Memory|LocalServices|BadInput|ClearLeaves|FewFiles|OriginDown|SilentOrigin|HealthChecks|Cookie|SYNFlood|OfOneAddress|SilentClient"
+	onUserPath := append([]string{"env", "BREAKWATER_PATH=user"}, inLab("-skip", skip, "./test/e2e")...)
+	headless := slices.DeleteFunc(privileged, func(dir string) bool { return dir == browser || slices.Contains(private, dir) })
 	return []stage{
 		{name: "vet", args: []string{"go", "vet", "-tags", "e2e vm", "./..."}},
 		{name: "generated", args: []string{"sh", "-c", "make -s generate && git diff --exit-code --stat"}},
-		{name: "unit", tests: true, args: []string{"go", "test", "-json", "-race", "-shuffle=on", "./..."}},
-		{name: "e2e", tests: true, args: slices.Concat(end, headless)},
+		{name: "unit", tests: true, args: []string{"go", "test", "-json", "-vet=off", "-race", "-shuffle=on", "./..."}},
+		{name: "root", tests: true, args: tests("e2e", append([]string{"-p=4"}, private...)...)},
+		{name: "e2e", tests: true, args: inLab(headless...)},
 		{name: "user path", tests: true, args: onUserPath},
 		{name: "lint", args: []string{"nice", "make", "-s", "lint"}, beside: true},
-		{name: "browser", tests: true, args: slices.Concat(end, []string{browser})},
+		{name: "browser", tests: true, args: inLab(browser)},
 		{name: "image", args: []string{"sh", "-c", "make -s image && test/tools/units"}, beside: true},
-		{name: "boot", tests: true, args: slices.Concat(asRoot("go", "test", "-json", "-tags", "vm", "-count=1", "-timeout=20m"), []string{"-run", "^TestNewBox$", "./test/vm"})},
+		{name: "boot", tests: true, args: tests("vm", "-timeout=20m", "-run", "^TestNewBox$", "./test/vm")},
 	}
 }
 
