@@ -20,7 +20,7 @@ import (
 
 // TestASlowUploadIsEnded: each step has its time, however much there is to come.
 func TestASlowUploadIsEnded(t *testing.T) {
-	const wait = 300 * time.Millisecond
+	const wait = time.Second
 	ended := make(chan error, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, &upload{ReadCloser: r.Body, server: http.NewResponseController(w), wait: wait})

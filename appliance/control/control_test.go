@@ -109,9 +109,9 @@ func (b *box) runUntil(done func() bool) {
 	ctx, cancel := context.WithCancel(b.t.Context())
 	ended := make(chan error)
 	go func() { ended <- b.Run(ctx) }()
-	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			b.t.Error("it did not happen within 10 s")
+			b.t.Error("it did not happen in time")
 			break
 		}
 	}

@@ -385,7 +385,7 @@ func TestLimits(t *testing.T) {
 
 // roomInSecond makes sure that this second of the program's clock lasts a while.
 func roomInSecond() {
-	const room = 200 * time.Millisecond
+	const room = 600 * time.Millisecond
 	if rest := time.Second - time.Duration(now())%time.Second; rest < room {
 		time.Sleep(rest)
 	}

@@ -262,7 +262,7 @@ func TestListsAreFilledBesides(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- r.path.SetLists(table("198.51.100.0/24")) }()
 	var id ebpf.MapID
-	for end := time.Now().Add(10 * time.Second); r.path.objects.ListTables.Lookup(state.Generation^1, &id) != nil; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); r.path.objects.ListTables.Lookup(state.Generation^1, &id) != nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("no table is made while something else is going on")
 		}

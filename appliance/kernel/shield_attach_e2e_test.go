@@ -308,7 +308,7 @@ func TestShieldNoPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.must(t, func() error { // the kernel takes a link away a moment later
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 			err := r.path.reattach()
 			if err != nil || len(r.conditions.List()) == 0 || time.Now().After(end) {
 				return err

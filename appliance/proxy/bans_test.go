@@ -153,7 +153,9 @@ func TestBanIsFast(t *testing.T) {
 	}
 	began := time.Now()
 	b.SetBans(list)
-	if took := time.Since(began); took > time.Second {
+	took := time.Since(began)
+	t.Logf("%d bans took %s", len(list), took)
+	if took > 3*time.Second { // on an idle machine it is a hundredth of that, and with the race detector a tenth
 		t.Errorf("%d bans took %s", len(list), took)
 	}
 	if n := len(b.all()); n != 200 {

@@ -68,7 +68,7 @@ func snapshot(t *testing.T) string {
 // (addrconf_dad_work), a moment after the address on a busy machine.
 func settle(t *testing.T) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		missing := sh(t, `routes=$(ip -6 route show table local)
 			ip -6 -o addr show up scope global | while read -r _ dev _ prefix _; do
 				echo "$routes" | grep -q "^local ${prefix%/*} dev $dev " || echo "$prefix"

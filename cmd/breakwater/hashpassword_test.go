@@ -63,7 +63,7 @@ func TestHashPasswordAtATerminal(t *testing.T) {
 			var out, prompts bytes.Buffer
 			ended := make(chan error, 1)
 			go func() { ended <- hashPasswordCmd{}.Run(ctx, &env{screen, &out, &prompts}) }()
-			for deadline := time.Now().Add(10 * time.Second); echoes(t, screen); time.Sleep(time.Millisecond) {
+			for deadline := time.Now().Add(30 * time.Second); echoes(t, screen); time.Sleep(time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatal("what is typed is shown")
 				}

@@ -56,7 +56,7 @@ func TestKilledControlLosesNothing(t *testing.T) {
 		assertPool(t, box, n, acknowledged[n])
 	}
 	var s control.Status
-	for deadline := time.Now().Add(10 * time.Second); !s.InForce; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !s.InForce; time.Sleep(5 * time.Millisecond) {
 		if err := box.get(t.Context(), "/api/v1/status", &s); err != nil || time.Now().After(deadline) {
 			t.Fatalf("edge does not run revision %d (%v)", s.Revision, err)
 		}

@@ -70,7 +70,7 @@ func TestLiveStream(t *testing.T) {
 		}
 	}
 	b.Edge.Stop()
-	for deadline := time.Now().Add(10 * time.Second); read().EdgeUp; {
+	for deadline := time.Now().Add(30 * time.Second); read().EdgeUp; {
 		if time.Now().After(deadline) {
 			t.Fatal("the stream does not tell that edge is gone")
 		}

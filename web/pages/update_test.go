@@ -80,7 +80,7 @@ func TestUpdateByThePage(t *testing.T) {
 func becomes(t *testing.T, b *webtest.Browser, path, text string) {
 	t.Helper()
 	var page webtest.Page
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if page = b.Get(path); strings.Contains(page.Body, text) {
 			return
 		}
