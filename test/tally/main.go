@@ -81,7 +81,7 @@ func main() {
 	var times strings.Builder
 	for _, together := range groups(stages(privileged), os.Args[1:]) {
 		for i, took := range t.runTogether(together) {
-			fmt.Fprintf(&times, "%7.1f s  %s%s\n", took.Seconds(), together[i].name, map[bool]string{true: ", beside the one before"}[i > 0])
+			fmt.Fprintf(&times, "%7.1f s  %s%s (%.0f s of processors)\n", took.all.Seconds(), together[i].name, map[bool]string{true: ", beside the one before"}[i > 0], took.working.Seconds())
 		}
 	}
 	fmt.Printf("\nWhere the time went:\n%s%s\n", times.String(), t.slowest(12))
@@ -109,9 +109,12 @@ func groups(all []stage, chosen []string) (list [][]stage) {
 	return list
 }
 
-// runTogether carries out stages at the same time, and returns how long each took. What those beside the first say comes behind it.
-func (t *tally) runTogether(list []stage) []time.Duration {
-	took := make([]time.Duration, len(list))
+// cost is the time that a stage takes, and for how long it has processors meanwhile; the rest is waiting.
+type cost struct{ all, working time.Duration }
+
+// runTogether carries out stages at the same time, and returns what each took. What those beside the first say comes behind it.
+func (t *tally) runTogether(list []stage) []cost {
+	took := make([]cost, len(list))
 	later := make([]bytes.Buffer, len(list))
 	var running sync.WaitGroup
 	for i, s := range list {
@@ -121,8 +124,10 @@ func (t *tally) runTogether(list []stage) []time.Duration {
 		}
 		running.Go(func() {
 			start := time.Now()
-			t.run(s, w)
-			took[i] = time.Since(start)
+			if state := t.run(s, w); state != nil {
+				took[i].working = state.UserTime() + state.SystemTime()
+			}
+			took[i].all = time.Since(start)
 		})
 	}
 	running.Wait()
@@ -132,8 +137,9 @@ func (t *tally) runTogether(list []stage) []time.Duration {
 	return took
 }
 
-// run carries out one stage, and writes what it says when it fails.
-func (t *tally) run(s stage, w io.Writer) {
+// run carries out one stage, and writes what it says when it fails. The state is that of a command that ended, which has the times of
+// all that it has waited for.
+func (t *tally) run(s stage, w io.Writer) *os.ProcessState {
 	fmt.Fprintf(w, "%s: %s\n", s.name, strings.Join(s.args, " "))
 	cmd := exec.Command(s.args[0], s.args[1:]...)
 	if !s.tests {
@@ -142,25 +148,26 @@ func (t *tally) run(s stage, w io.Writer) {
 		if err != nil {
 			fmt.Fprintf(w, "%s%s: %v\n", out, s.name, err)
 		}
-		return
+		return cmd.ProcessState
 	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.check(s.name, false)
-		return
+		return nil
 	}
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(w, err)
 		t.check(s.name, false)
-		return
+		return nil
 	}
 	ran, failed := t.read(out, w)
 	if err := cmd.Wait(); (err != nil && failed == 0) || ran == 0 {
 		fmt.Fprintf(w, "%s%s: %d tests, %v\n", stderr.Bytes(), s.name, ran, err)
 		t.check(s.name, false)
 	}
+	return cmd.ProcessState
 }
 
 // packagesTagged lists the folders with test files of a build tag.
