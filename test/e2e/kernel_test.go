@@ -5,6 +5,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"regexp"
 	"strings"
@@ -22,6 +23,7 @@ func TestEdgeRestart(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		kernel, user := onKernelPath(service("kernel", "1700")), service("user", "1703")
 		user.Path = "user"
+		user.Limits.MaxSessions = 1000 + rand.IntN(100_000) // another plan each time the test runs: three kills within a minute condemn one
 		apply(t, document([]settings.Pool{pool("games", f.origin)}, kernel, user))
 		for _, how := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 			t.Run(how.String(), func(t *testing.T) {
