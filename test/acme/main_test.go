@@ -5,7 +5,8 @@
 //	test/tools/pebble && go test -tags e2e ./test/acme
 //
 // The authority resolves every name below example.test to this machine and connects to one port of it, where each case
-// in turn serves the certificates of a box. Nothing leaves the machine.
+// in turn serves the certificates of a box. All of it is in a network namespace that ends with the test, so nothing leaves the
+// machine, and nobody else takes a port.
 package acme
 
 import (
@@ -27,6 +28,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,7 +51,35 @@ type world struct {
 
 var shared world
 
+// inside says that this process is in its own network namespace.
+const inside = "BREAKWATER_TEST_INSIDE"
+
+// TestMain runs the test binary again in a network namespace of its own, which ends with it.
 func TestMain(m *testing.M) {
+	if os.Getenv(inside) != "" {
+		testInside(m)
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	err := cmd.Run()
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
+		os.Exit(failed.ExitCode())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "a network namespace needs root:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// testInside runs the tests, and does not return.
+func testInside(m *testing.M) {
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "set lo up: %v: %s\n", err, out)
+		os.Exit(1)
+	}
 	dir, err := os.MkdirTemp("", "acme")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -70,9 +100,7 @@ func (w *world) run(dir string, test func()) error {
 	if err != nil {
 		return err
 	}
-	if w.port, err = freePort(); err != nil {
-		return err
-	}
+	w.port = nextPort()
 	var roots []byte
 	for _, start := range []struct {
 		authority *authority
@@ -96,12 +124,12 @@ func (w *world) run(dir string, test func()) error {
 	return nil
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
+var lastPort = 20_000
+
+// nextPort is a port that the kernel gives nobody by itself.
+func nextPort() int {
+	lastPort++
+	return lastPort
 }
 
 // start runs pebble in dir until stop is called.
@@ -115,11 +143,7 @@ func (a *authority) start(dir string, port int, names string, validity time.Dura
 	}
 	addresses := make([]string, 2)
 	for i := range addresses {
-		p, err := freePort()
-		if err != nil {
-			return nil, err
-		}
-		addresses[i] = fmt.Sprintf("127.0.0.1:%d", p)
+		addresses[i] = fmt.Sprintf("127.0.0.1:%d", nextPort())
 	}
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": addresses[0], "managementListenAddress": addresses[1],
