@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -32,7 +33,7 @@ const (
 )
 
 const (
-	tcpPort, udpPort = 13000, 13001
+	tcpPort, udpPort, tryPort = 13000, 13001, 13002
 
 	flowCount = 2000
 
@@ -93,7 +94,7 @@ func TestEdgeEndsUnderTraffic(t *testing.T) {
 func survivalDocument(engine string, edition int) settings.Settings {
 	var services []settings.Service
 	for _, f := range families {
-		s := service(f, "v2", engine, fmt.Sprintf("%d-%d", tcpPort, udpPort))
+		s := service(f, "v2", engine, fmt.Sprintf("%d-%d", tcpPort, tryPort))
 		s.UDPHeader, s.Limits.MaxSessions = "v2-each", 100_000+edition
 		services = append(services, s)
 	}
@@ -208,7 +209,7 @@ func newConnections() *probe {
 }
 
 func (p *probe) try(edge netip.Addr, begin time.Time) {
-	err := tryEcho(netip.AddrPortFrom(edge, tcpPort), 500*time.Millisecond)
+	err := tryEcho(netip.AddrPortFrom(edge, tryPort), 500*time.Millisecond)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {
@@ -279,13 +280,28 @@ func (c *survivors) play(t *testing.T, f family, sessions, flows int) {
 	t.Helper()
 	w := way{family: f, header: "v2", dialled: netip.AddrPortFrom(f.edge, tcpPort)}
 	w.listener = listen(t, lab.Origin, netip.AddrPortFrom(f.origin, tcpPort))
-	c.ends = append(c.ends, w.each(echo), echoDatagrams(t, f, "v2-each", udpPort, false))
+	c.ends = append(c.ends, w.each(echo), echoDatagrams(t, f, "v2-each", udpPort, false), echoTries(t, f))
 	for i := range sessions {
 		c.playing.Go(func() { c.session(w.dialled, uint64(i)) })
 	}
 	for i := range flows {
 		c.playing.Go(func() { c.flow(netip.AddrPortFrom(f.edge, udpPort), uint64(i)) })
 	}
+}
+
+// echoTries echoes to the tries of a probe. One that got no answer in time may break off, which is no fault.
+func echoTries(t *testing.T, f family) (end func() error) {
+	t.Helper()
+	w := way{family: f, header: "v2", dialled: netip.AddrPortFrom(f.edge, tryPort)}
+	w.listener = listen(t, lab.Origin, netip.AddrPortFrom(f.origin, tryPort))
+	unlessReset := func(err error) error {
+		if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+			return nil
+		}
+		return err
+	}
+	ended := w.each(func(origin *net.TCPConn, client netip.AddrPort) error { return unlessReset(echo(origin, client)) })
+	return func() error { return unlessReset(ended()) }
 }
 
 func (c *survivors) allPlay(sessions, flows int) error {
