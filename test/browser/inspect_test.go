@@ -21,12 +21,18 @@ const (
 // schemes are what a system asks pages for.
 var schemes = []string{"light", "dark"}
 
-// inspect looks at the page that is open, dark and light, wide and narrow: nothing that keeps people out (axe-core),
+// unfold opens what a page keeps folded.
+const unfold = `document.querySelectorAll('details').forEach(d => d.open = true); true`
+
+// inspect looks at the page that is open, light and then dark and unfolded, wide and narrow: nothing that keeps people out (axe-core),
 // nothing wider than a phone, everything within reach of the keyboard. It leaves pictures.
 func (p *browser) inspect(name string) {
 	p.t.Helper()
 	for _, scheme := range schemes {
 		p.scheme(scheme)
+		if scheme == "dark" {
+			ask[bool](p, unfold)
+		}
 		p.shoot(name + "-" + scheme + "-1280")
 		p.accessible(name + " " + scheme)
 		p.resize(narrow)
@@ -120,7 +126,7 @@ const (
 func (p *browser) reachable(name string) {
 	p.t.Helper()
 	stops := ask[int](p, watchFocus)
-	for range min(stops, 150) + 3 {
+	for range min(stops, 400) + 3 {
 		must(p.t, chromedp.Do(p.ctx, chromedp.KeyEvent(kb.Tab)))
 	}
 	for _, m := range ask[[]string](p, missedFocus) {
