@@ -46,53 +46,74 @@ func specialAddresses(f family) (list []netip.Addr) {
 	return list
 }
 
-// TestHeaders: v1, v2 and SPP have the bytes that package header writes, for clients and edge addresses of every form.
+// TestHeaders: v1, v2 and SPP have the bytes that package header writes, for clients and edge addresses of every form. Each address is a
+// client in one half of the test and an edge address in the other, as it cannot be both.
 func TestHeaders(t *testing.T) {
-	p := vectorPlan()
-	for i := range p.Routes { // every address is an edge address
-		everything := netip.MustParsePrefix("::/0")
-		if p.Routes[i].Addresses[0].Addr().Is4() {
-			everything = netip.MustParsePrefix("0.0.0.0/0")
-		}
-		p.Routes[i].Addresses = []netip.Prefix{everything}
-	}
-	r := newRig(t, p)
+	r := newRig(t, vectorPlan())
 	for _, f := range families {
 		random := rand.New(rand.NewPCG(1, 2))
-		special := specialAddresses(f)
-		clients := special
-		for range 200 {
-			clients = append(clients, stranger(random, f))
+		halves := [2][]netip.Addr{}
+		for i, a := range specialAddresses(f) {
+			halves[i%2] = append(halves[i%2], a)
 		}
-		for _, v := range []struct {
-			name     string
-			port     uint16
-			protocol uint8
-			want     func(src, dst netip.AddrPort) ([]byte, error)
-		}{
-			{"TCP v1", portV1, protocolTCP, header.V1},
-			{"TCP v2", portV2, protocolTCP, func(src, dst netip.AddrPort) ([]byte, error) { return header.V2(plan.TCP, src, dst, header.TLVs{}) }},
-			{"UDP v2", portV1, protocolUDP, func(src, dst netip.AddrPort) ([]byte, error) { return header.V2(plan.UDP, src, dst, header.TLVs{}) }},
-			{"UDP SPP", portSPP, protocolUDP, func(src, dst netip.AddrPort) ([]byte, error) {
-				h := header.SPP(src, dst)
-				return h[:], nil
-			}},
-		} {
-			t.Run(fmt.Sprintf("%s/%s", v.name, f.name), func(t *testing.T) {
-				for i, client := range clients {
-					src := netip.AddrPortFrom(client, []uint16{1, 9, 10, 99, 100, 999, 1000, 9999, 10000, 65535}[i%10])
-					dst := netip.AddrPortFrom(clients[(i*7+3)%len(clients)], v.port)
-					want, err := v.want(src, dst)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if got := r.headerOf(t, v.protocol, src, dst); got != string(want) {
-						t.Fatalf("the header of %s to %s is\n%s, want\n%s", src, dst, hex.Dump([]byte(got)), hex.Dump(want))
-					}
-				}
-				r.wipe(t)
-			})
+		for i := range 200 {
+			halves[i%2] = append(halves[i%2], stranger(random, f))
 		}
+		for half, clients := range halves {
+			edges := halves[1-half]
+			r.apply(t, planOn(edges))
+			for _, v := range headerVectors {
+				t.Run(fmt.Sprintf("%s/%s/%d", v.name, f.name, half), func(t *testing.T) {
+					for i := range max(len(clients), len(edges)) {
+						client, edge := clients[i%len(clients)], edges[(i*7+3)%len(edges)]
+						src := netip.AddrPortFrom(client, []uint16{1, 9, 10, 99, 100, 999, 1000, 9999, 10000, 65535}[i%10])
+						r.wantHeader(t, v.protocol, src, netip.AddrPortFrom(edge, v.port), v.want)
+					}
+					r.wipe(t)
+				})
+			}
+		}
+	}
+}
+
+var headerVectors = []struct {
+	name     string
+	port     uint16
+	protocol uint8
+	want     func(src, dst netip.AddrPort) ([]byte, error)
+}{
+	{"TCP v1", portV1, protocolTCP, header.V1},
+	{"TCP v2", portV2, protocolTCP, func(src, dst netip.AddrPort) ([]byte, error) { return header.V2(plan.TCP, src, dst, header.TLVs{}) }},
+	{"UDP v2", portV1, protocolUDP, func(src, dst netip.AddrPort) ([]byte, error) { return header.V2(plan.UDP, src, dst, header.TLVs{}) }},
+	{"UDP SPP", portSPP, protocolUDP, func(src, dst netip.AddrPort) ([]byte, error) {
+		h := header.SPP(src, dst)
+		return h[:], nil
+	}},
+}
+
+// planOn is the plan of vectors, with these edge addresses of one IP version.
+func planOn(edges []netip.Addr) *plan.Plan {
+	p := vectorPlan()
+	for i := range p.Routes {
+		if p.Routes[i].Addresses[0].Addr().Is4() != edges[0].Is4() {
+			continue
+		}
+		p.Routes[i].Addresses = nil
+		for _, a := range edges {
+			p.Routes[i].Addresses = append(p.Routes[i].Addresses, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	return p
+}
+
+func (r *rig) wantHeader(t testing.TB, protocol uint8, src, dst netip.AddrPort, of func(src, dst netip.AddrPort) ([]byte, error)) {
+	t.Helper()
+	want, err := of(src, dst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.headerOf(t, protocol, src, dst); got != string(want) {
+		t.Fatalf("the header of %s to %s is\n%s, want\n%s", src, dst, hex.Dump([]byte(got)), hex.Dump(want))
 	}
 }
 

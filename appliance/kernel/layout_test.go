@@ -43,6 +43,7 @@ const (
 	dropSPP
 	dropICMP
 	dropInternal
+	dropBogon
 	dropCount
 )
 
@@ -149,7 +150,7 @@ func TestConstants(t *testing.T) {
 		"LEFT_EXTENSION": leftExtension, "LEFT_COUNT": leftCount,
 		"DROP_FRAGMENT": dropFragment, "DROP_MALFORMED": dropMalformed, "DROP_WINDOW": dropWindow, "DROP_TTL": dropTTL, "DROP_HEADER": dropHeader,
 		"DROP_OVERSIZE": dropOversize, "DROP_AMPLIFICATION": dropAmplification, "DROP_SPP": dropSPP, "DROP_ICMP": dropICMP,
-		"DROP_INTERNAL": dropInternal, "DROP_COUNT": dropCount,
+		"DROP_INTERNAL": dropInternal, "DROP_BOGON": dropBogon, "DROP_COUNT": dropCount,
 		// Those of the program alone.
 		"SESSION_ANSWERED": 32, "SESSION_AGAIN": 128,
 	})
@@ -157,6 +158,7 @@ func TestConstants(t *testing.T) {
 		dropFragment: status.Fragment, dropMalformed: status.Malformed, dropWindow: status.OutOfWindow, dropTTL: status.HopLimit,
 		dropHeader: status.Internal, dropOversize: status.Oversize, dropAmplification: status.Amplification, dropSPP: status.BadSPP,
 		dropICMP: status.OriginUnreachable, dropInternal: status.Internal,
+		dropBogon: status.Bogon,
 	} {
 		if dropReasons[drop] != want {
 			t.Errorf("drop %d is shown as %s, want %s", drop, dropReasons[drop], want)

@@ -64,7 +64,7 @@ func sizeOf[T any](v T) uint32 { return uint32(unsafe.Sizeof(v)) } //nolint:gose
 // dropReasons are the reasons of the program's drops, in the order of bpf/layout.h.
 var dropReasons = [...]status.Reason{
 	status.Fragment, status.Malformed, status.OutOfWindow, status.HopLimit, status.Internal, status.Oversize, status.Amplification,
-	status.BadSPP, status.OriginUnreachable, status.Internal,
+	status.BadSPP, status.OriginUnreachable, status.Internal, status.Bogon,
 }
 
 // addDrops adds the packets that the program dropped.

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"breakwater/appliance/plan"
@@ -12,8 +11,8 @@ import (
 // banList is the bans in force. It is immutable; SetBans replaces it as a whole, and nil is no bans at all, so that a
 // box without bans pays one load for a new client. Datagrams of existing flows pay nothing ever: a ban ends the flow.
 type banList struct {
-	until  map[netip.Prefix]time.Time // zero: for ever
-	v4, v6 []int                      // the lengths there are, the shortest first
+	until   map[netip.Prefix]time.Time // zero: for ever
+	lengths lengths
 }
 
 // newBanList normalises prefixes. Of two bans of one prefix the one that ends later counts.
@@ -28,40 +27,20 @@ func newBanList(bans []plan.Ban) *banList {
 			continue
 		}
 		l.until[p] = b.Until
-		lengths := &l.v6
-		if p.Addr().Is4() {
-			lengths = &l.v4
-		}
-		if !slices.Contains(*lengths, p.Bits()) {
-			*lengths = append(*lengths, p.Bits())
-		}
+		l.lengths.add(p)
 	}
-	slices.Sort(l.v4)
-	slices.Sort(l.v6)
 	return l
 }
 
-// has tells whether addr is banned now: one lookup for each length in use, whatever the number of bans. A ban that is
-// over has no effect any more; control takes it off the list.
+// has tells whether addr is banned now. A ban that is over has no effect any more; control takes it off the list.
 func (l *banList) has(addr netip.Addr) bool {
 	if l == nil {
 		return false
 	}
-	addr = addr.Unmap()
-	lengths := l.v6
-	if addr.Is4() {
-		lengths = l.v4
-	}
-	for _, bits := range lengths {
-		p, err := addr.Prefix(bits)
-		if err != nil { // of an address that is not valid: there is no header without one
-			return false
-		}
-		if until, listed := l.until[p]; listed && !(plan.Ban{Until: until}).Over(time.Now()) {
-			return true
-		}
-	}
-	return false
+	return l.lengths.within(addr, func(p netip.Prefix) bool {
+		until, listed := l.until[p]
+		return listed && !(plan.Ban{Until: until}).Over(time.Now())
+	})
 }
 
 // SetBans replaces the list of bans, and returns when the sessions and flows of banned clients are ended.
@@ -100,13 +79,13 @@ func (w *worker) endBanned(list *banList, n int) bool {
 	return n+1 < max(len(w.sessions.blocks), len(w.flows.blocks))
 }
 
-// turnAway resets an accepted client that is banned.
-func (w *worker) turnAway(fd int32, client netip.AddrPort) {
+// turnAway resets an accepted client that is not to be answered.
+func (w *worker) turnAway(fd int32, client netip.AddrPort, reason status.Reason) {
 	record := status.Session{Protocol: plan.TCP, Client: client}
 	if w.engine.events.wanted() {
 		record.Edge = localAddr(int(fd))
 	}
-	w.refuse(record, status.Banned)
+	w.refuse(record, reason)
 	resetOnClose(fd)
 	closeFD(fd)
 }

@@ -127,6 +127,8 @@ func (w *worker) admitFlow(service *service, client netip.Addr, table *table) st
 	switch {
 	case w.draining:
 		return status.Shutdown
+	case table.isEdge(client):
+		return status.Bogon
 	case w.engine.bans.Load().has(client):
 		return status.Banned
 	case service == nil:

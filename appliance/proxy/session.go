@@ -83,13 +83,17 @@ const sessionEvents = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLR
 
 // open takes an accepted client: it finds the service of the edge address and makes a session, or refuses.
 func (w *worker) open(fd int32, client netip.AddrPort) {
+	table := w.engine.table.Load()
+	if table.isEdge(client.Addr()) {
+		w.turnAway(fd, client, status.Bogon)
+		return
+	}
 	if w.engine.bans.Load().has(client.Addr()) {
-		w.turnAway(fd, client)
+		w.turnAway(fd, client, status.Banned)
 		return
 	}
 	w.engine.catchUp()
 	edge := localAddr(int(fd))
-	table := w.engine.table.Load()
 	service, first := table.find(plan.TCP, edge)
 	record := status.Session{Protocol: plan.TCP, Client: client, Edge: edge}
 	if service != nil {

@@ -14,6 +14,8 @@ type table struct {
 	services []*service
 	tcp, udp ports
 	limits   plan.Limits
+	edges    map[netip.Prefix]bool
+	lengths  lengths // of edges
 }
 
 // service is a plan.Service with what it needs at run time.
@@ -46,9 +48,20 @@ func (t *table) find(protocol plan.Protocol, edge netip.AddrPort) (*service, uin
 	return nil, 0
 }
 
+// isEdge tells whether an address is an edge address. What comes from one is forged, and begins nothing: two services that are given each
+// other's address would answer each other for ever.
+func (t *table) isEdge(addr netip.Addr) bool {
+	return t.lengths.within(addr, func(p netip.Prefix) bool { return t.edges[p] })
+}
+
 // newTable builds the table of p. pools and stats give the objects that outlive a plan.
 func newTable(p *plan.Plan, pool func(name string) *origin.Pool, stats func(name string) *serviceStats) *table {
-	t := &table{limits: p.Limits}
+	t := &table{limits: p.Limits, edges: make(map[netip.Prefix]bool)}
+	for _, prefix := range p.Steering.Addresses {
+		prefix = plan.NormalPrefix(prefix)
+		t.edges[prefix] = true
+		t.lengths.add(prefix)
+	}
 	for _, s := range p.Services {
 		t.services = append(t.services, &service{Service: s, pool: pool(p.Pools[s.Pool].Name), stats: stats(s.Name)})
 	}

@@ -3,7 +3,8 @@ package status
 import "fmt"
 
 // Reason is the fixed code why a session or flow ended, or why a connection, datagram or reply was dropped.
-// Every drop and close is counted under exactly one. From BogusFlags on they are the shield's.
+// Every drop and close is counted under exactly one. From BogusFlags on they are the shield's; Bogon is also that of
+// sources which neither path begins anything for.
 type Reason uint8
 
 // The reasons. Their texts and numbers are part of the interface: events, metrics and status carry them.

@@ -139,6 +139,19 @@ __noinline int banned(const struct packet *p)
 	return bpf_map_lookup_elem(&bans, &key) != 0;
 }
 
+/* forged tells whether the first packet of something claims to come from an edge address. Where the shield is on, it has dropped such a
+ * packet; this is for all else, and for both engines: the user path gets none of them. */
+__noinline int forged(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 zero = 0, ifindex = skb->ifindex;
+	struct interface *i = bpf_map_lookup_elem(&interfaces, &ifindex);
+	struct configuration *c = bpf_map_lookup_elem(&config, &zero);
+
+	if (!p || !i || !c || !i->edge || !from_us(&p->tuple, c->generation))
+		return false;
+	return ports_of(c->generation & 1, p->tuple.dst) != 0; /* what is for somebody else is not ours to judge */
+}
+
 /* What begin has to say. */
 struct begun {
 	__u32 slot;

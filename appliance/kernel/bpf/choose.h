@@ -37,23 +37,34 @@ __noinline int find_route(__u32 generation, __u32 set, struct tuple *t, struct w
 	return 1;
 }
 
+/* ports_of gives the set of ports of an edge address; null: it is none. */
+static __always_inline __u32 *ports_of(__u32 generation, const __u8 *address)
+{
+	struct address_key key = {.prefixlen = 128};
+	void *inner = bpf_map_lookup_elem(&addresses, &generation);
+
+	if (!inner)
+		return 0;
+	copy_words(key.address, address);
+	return bpf_map_lookup_elem(inner, &key);
+}
+
 /* find_service looks for the address first. */
 __noinline int find_service(__u32 generation, struct tuple *t, struct wanted *out)
 {
-	struct address_key key = {.prefixlen = 128};
 	__u32 *set;
-	void *inner;
 
 	if (!t || !out)
 		return 0;
-	copy_words(key.address, t->dst);
-	inner = bpf_map_lookup_elem(&addresses, &generation);
-	if (!inner)
-		return 0;
-	set = bpf_map_lookup_elem(inner, &key);
-	if (!set)
-		return 0;
-	return find_route(generation, *set, t, out);
+	set = ports_of(generation, t->dst);
+	return set ? find_route(generation, *set, t, out) : 0;
+}
+
+/* from_us tells whether a source claims to be an edge address. Nothing on the wire has one, and two services that are given each other's
+ * address would answer each other for ever. Only what begins something is asked: no session or flow can have such a client. */
+__noinline int from_us(struct tuple *t, __u32 generation)
+{
+	return t && ports_of(generation & 1, t->src) != 0;
 }
 
 /* mix and negative_log2 are those of appliance/origin/choose.go; TestChoice compares them over random clients. */

@@ -267,6 +267,7 @@ enum {
 	DROP_SPP,
 	DROP_ICMP,         /* told the flow that the origin is not there */
 	DROP_INTERNAL,
+	DROP_BOGON,        /* it claims to come from an edge address */
 	DROP_COUNT,
 };
 

@@ -176,21 +176,6 @@ static __always_inline bool bogon(struct frame *f)
 	       in4(a, 0xc6336400, 24) || in4(a, 0xcb007100, 24);
 }
 
-/* from_us tells whether a source claims to be an edge address. Nothing on the wire has one, and two services that are given each other's
- * address would answer each other for ever. Only what begins something is asked: no session or flow can have such a client. */
-__noinline int from_us(struct frame *f, __u32 generation)
-{
-	struct address_key key = {.prefixlen = 128};
-	void *addresses_of;
-
-	generation &= 1;
-	addresses_of = bpf_map_lookup_elem(&addresses, &generation);
-	if (!f || !addresses_of)
-		return false;
-	copy_words(key.address, f->tuple.src);
-	return bpf_map_lookup_elem(addresses_of, &key) != 0;
-}
-
 /* neighbour tells whether it is of IPv6's neighbour discovery, without which the wire is dead (RFC 4861, 7.1: from this wire). */
 static __always_inline bool neighbour(struct frame *f)
 {
@@ -388,7 +373,7 @@ static __always_inline int judge_syn(struct xdp_md *ctx, struct frame *f, struct
 {
 	__u32 why;
 
-	if (from_us(f, generation))
+	if (from_us(&f->tuple, generation))
 		return turn_away(ctx, f, n, WHY_BOGON);
 	if (g->syn_rate && (g->syn_rate == SYN_ALWAYS || flooded(&p->syns, n->now, g->syn_rate))) {
 		int verdict = challenge_client(ctx, f, n);
@@ -483,7 +468,7 @@ static __always_inline int judge_udp(struct xdp_md *ctx, struct frame *f, struct
 	} else if (query(ctx, f)) {
 		n->vector = VECTOR_QUERY;
 	}
-	if (from_us(f, generation))
+	if (from_us(&f->tuple, generation))
 		return turn_away(ctx, f, n, WHY_BOGON);
 	why = begins(f, n, g, generation);
 	return why ? turn_away(ctx, f, n, why) : pass(ctx, f, n);
@@ -494,7 +479,7 @@ static __always_inline int let_by(struct xdp_md *ctx, struct frame *f, struct fi
 {
 	if (n->vector != VECTOR_SYN && n->vector != VECTOR_UDP)
 		return XDP_PASS; /* it may be of a session */
-	return from_us(f, generation) ? turn_away(ctx, f, n, WHY_BOGON) : pass(ctx, f, n);
+	return from_us(&f->tuple, generation) ? turn_away(ctx, f, n, WHY_BOGON) : pass(ctx, f, n);
 }
 
 /* judge_service judges what is for a service. */
@@ -567,7 +552,7 @@ static __always_inline int judge_control(struct xdp_md *ctx, struct frame *f, st
 static __always_inline int judge_fragment(struct xdp_md *ctx, struct frame *f, struct finding *n, struct shield_configuration *s, __u32 generation)
 {
 	n->vector = VECTOR_FRAGMENT;
-	if (from_us(f, generation)) /* all of them together may begin something */
+	if (from_us(&f->tuple, generation)) /* all of them together may begin something */
 		return turn_away(ctx, f, n, WHY_BOGON);
 	if (s->fragments == FRAGMENTS_DROP)
 		return turn_away(ctx, f, n, WHY_FRAGMENT);

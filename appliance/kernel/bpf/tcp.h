@@ -412,6 +412,8 @@ __noinline int new_tcp(struct __sk_buff *skb, struct packet *p)
 		return let_in(skb, p);
 	if ((p->flags & (SYN | ACK | RST | FIN)) != SYN || elder(&p->tuple))
 		return leave(LEFT_OTHER);
+	if (forged(skb, p))
+		return drop(IPPROTO_TCP, DROP_BOGON);
 	if (p->size || !read_syn(skb, p))
 		return leave(LEFT_OPTIONS);
 	if (!begin(skb, p, &b))

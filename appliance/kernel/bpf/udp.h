@@ -241,6 +241,8 @@ __noinline int new_udp(struct __sk_buff *skb, struct packet *p)
 		return DROP;
 	if (elder(&p->tuple))
 		return leave(LEFT_OTHER);
+	if (forged(skb, p))
+		return drop(IPPROTO_UDP, DROP_BOGON);
 	if (!begin(skb, p, &b))
 		return leave(b.why);
 	return datagram_from_client(skb, p, b.slot);
