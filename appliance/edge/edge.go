@@ -223,6 +223,7 @@ func (e *Edge) watchKernel(ctx context.Context) error {
 			return nil
 		case <-check.C:
 			e.crashes.Prove()
+			e.listenAgain()
 			e.check()
 		}
 	}

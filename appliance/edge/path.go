@@ -39,6 +39,13 @@ func (e *Edge) openPath() {
 	}
 }
 
+// listenAgain gives SYN cookies their listeners where they have none; a condition says so until it works.
+func (e *Edge) listenAgain() {
+	if e.path != nil {
+		_ = e.path.ListenAgain(e.engine.Listeners()) // the condition tells, and the log has it once
+	}
+}
+
 // applyEngines puts the services of p in force on both paths. A plan is not refused because of the kernel path: the user path
 // can carry all of it.
 func (e *Edge) applyEngines(p *plan.Plan) error {

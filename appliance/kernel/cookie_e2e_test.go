@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
@@ -357,5 +359,44 @@ func TestNoListenerIsTold(t *testing.T) {
 	r.must(t, func() error { return r.cookieListener(t) })
 	if list := r.conditions.List(); len(list) != 0 {
 		t.Errorf("with listeners the conditions are %+v", list)
+	}
+}
+
+// TestListenersComeBack: the programs get listeners that they did not take at first, or that were taken from them.
+func TestListenersComeBack(t *testing.T) {
+	r := newRig(t, shieldPlan())
+	var fds [2][]int // sockets that have a port and do not listen yet
+	r.must(t, func() error {
+		for i, domain := range []int{unix.AF_INET, unix.AF_INET6} {
+			fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { _ = unix.Close(fd) })
+			fds[i] = []int{fd}
+		}
+		return nil
+	})
+	again := func() error {
+		err := r.path.ListenAgain(fds[0], fds[1])
+		if there := r.path.listens(); there != (err == nil) || there != (len(r.conditions.List()) == 0) {
+			t.Errorf("there is a listener: %v; the error is %v, the conditions are %+v", there, err, r.conditions.List())
+		}
+		return err
+	}
+	if r.path.Listen(fds[0], fds[1]) == nil || again() == nil {
+		t.Error("sockets that do not listen were taken for listeners")
+	}
+	r.must(t, func() error { return errors.Join(unix.Listen(fds[0][0], 1), unix.Listen(fds[1][0], 1)) })
+	if err := again(); err != nil {
+		t.Error(err)
+	}
+	if err := r.path.objects.Listeners.Delete(uint32(0)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time there is nothing to do
+		if err := again(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -121,9 +121,11 @@ func offered() (offer uint32, err error) {
 const noCookies = "no-syn-cookies"
 
 // Listen tells the programs which sockets take the connections of SYN cookies: transparent listeners of the user path, of IPv4
-// and of IPv6, as many of each. Without any, or when they are closed, cookies rest. A condition tells why.
+// and of IPv6, as many of each. Without any, or when they are closed, cookies rest. A condition tells why; ListenAgain tries again.
 func (k *Path) Listen(v4, v6 []int) error {
+	k.mu.Lock()
 	err := k.listen(v4, v6)
+	k.mu.Unlock()
 	if err == nil {
 		k.options.Conditions.Clear(noCookies, "")
 		return nil
@@ -131,14 +133,28 @@ func (k *Path) Listen(v4, v6 []int) error {
 	k.options.Conditions.Raise(health.Condition{
 		Code: noCookies, Severity: health.Warning, Title: "The shield cannot answer floods of SYNs",
 		Detail: "SYN cookies rest for every service, as none can be given to the user path: " + err.Error() +
-			". Until then the kernel's own cookies answer, which take more of the processor. Restart breakwater-edge; if this stays, send the diagnostics.",
+			". Until then the kernel's own cookies answer, which take more of the processor. It is tried again every few seconds; if this stays, " +
+			"send the diagnostics.",
 	})
 	return fmt.Errorf("tell SYN cookies where the user path listens: %w", err)
 }
 
+// ListenAgain is Listen where the programs have no listener: it failed, or somebody else took them away. The sockets must be open.
+func (k *Path) ListenAgain(v4, v6 []int) error {
+	if k.listens() {
+		return nil
+	}
+	return k.Listen(v4, v6)
+}
+
+// listens tells whether the programs have the listener that they look at.
+func (k *Path) listens() bool {
+	var cookie uint64 // that the kernel gives the socket
+	return k.objects.Listeners.Lookup(uint32(0), &cookie) == nil
+}
+
+// listen is Listen without the condition. k.mu is held.
 func (k *Path) listen(v4, v6 []int) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	count := min(len(v4), len(v6), maxListeners)
 	var failed []error
 	if count == 0 {
