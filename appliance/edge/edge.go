@@ -9,6 +9,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -83,13 +84,14 @@ type Edge struct {
 // Run serves until ctx ends, then drains for Options.Drain. Steering stays in place: without listeners TPROXY drops
 // what arrives, and the next edge finds everything ready.
 func Run(ctx context.Context, o Options) error {
-	e, err := open(o)
-	if err != nil {
-		return err
-	}
+	// First of all: beside an edge that serves, nothing may be opened. Listeners and pinned maps would be shared with it.
 	listener, err := listenUnix(o.Socket)
 	if err != nil {
 		return err
+	}
+	e, err := open(o)
+	if err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	// Not before the socket: an edge that lives has not crashed.
 	e.crashes = crash.Open(crash.Options{File: filepath.Join(o.State, crashFile), Version: o.Build, Log: o.Log})
