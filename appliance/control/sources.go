@@ -91,8 +91,12 @@ func newSources(c *Control, o SourceOptions) *sources {
 	if err := os.MkdirAll(filepath.Join(o.Dir, "geo"), 0o700); err != nil {
 		c.log.Error("make the directory of lists", "err", err)
 	}
-	s.load(o.Dir, s.lists)
-	s.load(filepath.Join(o.Dir, "geo"), s.geo)
+	for dir, into := range map[string]map[string]SourceFile{o.Dir: s.lists, filepath.Join(o.Dir, "geo"): s.geo} {
+		if err := removeUnfinished(dir); err != nil {
+			c.log.Error("remove unfinished files of lists", "err", err)
+		}
+		s.load(dir, into)
+	}
 	return s
 }
 

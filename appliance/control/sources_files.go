@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"breakwater/appliance/health"
@@ -104,7 +105,7 @@ func (s *sources) receive(body io.Reader, most int64) (name string, size int64, 
 	if err != nil {
 		return "", 0, err
 	}
-	part, err := os.CreateTemp(s.Dir, "incoming.*")
+	part, err := os.CreateTemp(s.Dir, incomingPart+"*")
 	if err != nil {
 		return "", 0, err
 	}
@@ -128,6 +129,22 @@ func unpacked(body io.Reader) (io.Reader, error) {
 		return in, nil // too short is for whoever reads it to say
 	}
 	return gzip.NewReader(in)
+}
+
+// Files that are being written are called like this, with a number behind. What a power cut left of them is removed at the next start.
+const incomingPart, knownPart = "incoming.", "known."
+
+// removeUnfinished removes those of a directory. A list may be called the same, so its own two files stay.
+func removeUnfinished(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		name, ending := e.Name(), filepath.Ext(e.Name())
+		if !strings.HasPrefix(name, incomingPart) && !strings.HasPrefix(name, knownPart) || ending == ".json" || ending == ".list" {
+			continue
+		}
+		err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
+	}
+	return err
 }
 
 // accept puts a file that was checked in place of the former one.
@@ -191,7 +208,7 @@ func (s *sources) keep(dir string, f SourceFile) error {
 	if err != nil {
 		return err
 	}
-	part, err := os.CreateTemp(dir, "known.*")
+	part, err := os.CreateTemp(dir, knownPart+"*")
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func removeAll(paths []string) error {
 	return nil
 }
 
-// listFiles are the files of lists by their names, what is known of each before it, and what a power cut left of one.
+// listFiles are the files of lists by their names, what is known of each before it.
 func (s *sources) listFiles() (map[string][]string, error) {
 	files := map[string][]string{}
 	entries, err := os.ReadDir(s.Dir)
@@ -70,8 +70,6 @@ func (s *sources) listFiles() (map[string][]string, error) {
 		case e.IsDir():
 		case ending == "json", ending == "list":
 			files[name] = append(files[name], filepath.Join(s.Dir, file))
-		case name == "incoming", name == "known": // of files that were being written
-			files[file] = []string{filepath.Join(s.Dir, file)} // no list has a name with a dot
 		}
 	}
 	return files, nil

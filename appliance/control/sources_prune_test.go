@@ -77,11 +77,17 @@ func TestFilesThatNobodyKnows(t *testing.T) {
 	b.shield(`{ "lists": [ { "name": "incoming", "url": "` + b.server.URL + `/" } ] }`)
 	b.untilFiles("incoming.list")
 	b.end()
-	for _, name := range []string{"incoming.123", "far.list", "far.json"} {
+	unfinished := []string{"incoming.123", "incoming.123.copy", "known.4711", "geo/known.4711"}
+	for _, name := range append(unfinished, "far.list", "far.json") {
 		if err := os.WriteFile(filepath.Join(b.dir, "lists", name), []byte("{}"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	b.start()
+	for _, name := range unfinished {
+		if _, err := os.Stat(filepath.Join(b.dir, "lists", name)); !os.IsNotExist(err) {
+			t.Errorf("%s is still there: %v", name, err)
+		}
+	}
 	b.untilFiles("incoming.list")
 }

@@ -134,6 +134,9 @@ func open(o Options) (*Edge, error) {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
 	e := &Edge{options: o, started: time.Now(), changed: make(chan struct{}, 1)}
+	if err := e.removeUnfinished(); err != nil {
+		o.Log.Error("remove unfinished files", "err", err)
+	}
 	e.pools = origin.New(o.Log, &e.conditions)
 	var err error
 	if e.steering, err = steering.New(o.Log); err != nil {

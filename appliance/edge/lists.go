@@ -97,7 +97,7 @@ func (e *Edge) addLists(s *status.Edge) {
 func (e *Edge) putLists(w http.ResponseWriter, r *http.Request) {
 	e.lists.changing.Lock()
 	defer e.lists.changing.Unlock()
-	part, err := os.CreateTemp(e.options.State, ListsFile+".*")
+	part, err := os.CreateTemp(e.options.State, ListsFile+partMark+"*")
 	if err != nil {
 		refuse(w, http.StatusInsufficientStorage, "The lists cannot be kept", err)
 		return

@@ -47,9 +47,14 @@ func (h *Host) ApplyNetwork(ctx context.Context, s settings.Settings) error {
 	return h.SetName(ctx, s.WithDefaults().Host.Name)
 }
 
-// writeFile replaces a file, whole or not at all, also when the power fails. Others may read it.
+// writeFile replaces a file, whole or not at all, also when the power fails; what that leaves, the next one replaces. Others may read
+// it. Only one process writes in a directory.
 func writeFile(path string, content []byte) error {
-	file, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	temporary := filepath.Join(filepath.Dir(path), ".new")
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

@@ -128,6 +128,24 @@ func TestApplyGoesOn(t *testing.T) {
 	}
 }
 
+// TestUnfinishedFileGoes: what a power cut left of a file is not there for ever.
+func TestUnfinishedFileGoes(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "network.json")
+	if err := os.WriteFile(filepath.Join(dir, ".new"), []byte("half of a document that is longer than the next"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFile(path, []byte("whole")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "whole" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("there are %v, %v", entries, err)
+	}
+}
+
 func TestReadNetwork(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "network.json")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // writeFile writes a file as a whole or not at all, also when the power fails.
@@ -24,6 +25,19 @@ func writeFile(path string, content []byte, mode os.FileMode) error {
 		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(f.Name())))
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// removeUnfinished removes what a power cut left of files that were being written: there may be keys in them.
+func removeUnfinished(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		for _, name := range []string{CertificateFile, keyFile, ownFile} {
+			if strings.HasPrefix(e.Name(), "."+name+"-") {
+				err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+			}
+		}
+	}
+	return err
 }
 
 // removeFile removes a file for good. One that is not there is removed already.

@@ -58,6 +58,9 @@ type Certificates struct {
 // be read is a condition, not an error: the page must come up to replace it.
 func Open(dir string, log *slog.Logger) (*Certificates, error) {
 	c := &Certificates{dir: dir, log: log, now: time.Now, host: hostNames, trusted: make(map[string]bool)}
+	if err := removeUnfinished(dir); err != nil {
+		log.Error("remove unfinished files of certificates", "err", err)
+	}
 	if err := c.openSelfSigned(); err != nil {
 		return nil, err
 	}

@@ -347,6 +347,32 @@ func codes(list []health.Condition) string {
 	return strings.Join(parts, ", ")
 }
 
+// TestUnfinishedFilesGo: a key that a power cut left half written is removed, what others keep there is not.
+func TestUnfinishedFilesGo(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"." + ownFile + "-123", "." + keyFile + "-4711", ".notes.pem-1", "breakwater.db"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := Open(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if want := []string{".notes.pem-1", "breakwater.db", CertificateFile, keyFile}; !slices.Equal(names, want) {
+		t.Errorf("there is %v, want %v", names, want)
+	}
+}
+
 func TestABrokenOwnCertificateIsACondition(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, ownFile), []byte("garbage"), 0o600); err != nil {
