@@ -41,6 +41,7 @@ type Origin struct {
 	chosen   atomic.Uint64
 	failed   atomic.Uint64
 	portless atomic.Uint64
+	portsOf  atomic.Int64 // of each source address, as told with the last of those
 	hungUp   atomic.Uint64
 	checks   atomic.Uint64
 	failures atomic.Uint64
@@ -116,8 +117,11 @@ func (o *Origin) Failed(reason status.Reason) {
 	o.become(old, false, fmt.Sprintf("%d connects of clients failed in a row, the last with %s", n, reason))
 }
 
-// Portless tells that the box had no source port left towards the origin for a client.
-func (o *Origin) Portless() { o.portless.Add(1) }
+// Portless tells that the box had no source port left towards the origin for a client. ports are as many as a source address has.
+func (o *Origin) Portless(ports int) {
+	o.portsOf.Store(int64(ports))
+	o.portless.Add(1)
+}
 
 // Answered tells that a client's connect worked, or that the origin answered a datagram.
 func (o *Origin) Answered() {

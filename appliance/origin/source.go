@@ -74,7 +74,7 @@ func (p *Pool) sourceCondition() (c health.Condition, wrong bool) {
 // portlessFor is how long no client must have missed a source port until that is over.
 const portlessFor = time.Minute
 
-// portless tells towards which addresses of an origin the box has no port of its own left.
+// portless tells towards which addresses of an origin the box has no port of its own left, how many there are, and what helps.
 func (p *Pool) portless(n *named) []string {
 	var list []string
 	for _, o := range n.list {
@@ -84,8 +84,12 @@ func (p *Pool) portless(n *named) []string {
 		if o.portlessAt.IsZero() || time.Since(o.portlessAt) >= portlessFor {
 			continue
 		}
-		list = append(list, fmt.Sprintf("%s: %d sessions and flows so far found all ports of its source addresses (%d) in use; "+
-			"give the pool one more of its sources, or add an origin", n.shown(o), o.toldPortless, max(len(p.Sources(o.address)), 1)))
+		sources, ports := int64(max(len(p.Sources(o.address)), 1)), o.portsOf.Load()
+		list = append(list, fmt.Sprintf("%s: %d sessions and flows so far found none of the %d source ports free that there are towards it "+
+			"(source addresses: %d, ports of each: %d)", n.shown(o), o.toldPortless, sources*ports, sources, ports))
+	}
+	if len(list) > 0 {
+		list = append(list, "add source addresses of this box to the pool (pools[].sources in the settings), or add an origin")
 	}
 	return list
 }

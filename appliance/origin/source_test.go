@@ -3,7 +3,6 @@ package origin
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -67,16 +66,16 @@ func TestPortless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t, planOf(plan.SourceHash, origins(1)...))
 		o := pickHold(t, r.Pool("games"))
-		o.Portless()
-		o.Portless()
+		o.Portless(28232)
+		o.Portless(28232)
 		after(lookEvery)
 		want(t, "conditions", r.codes(), "origin-portless games/o0")
-		if got := r.conditions.List()[0].Detail; !strings.Contains(got, "2 sessions and flows so far found all ports of its source addresses (1) in use") {
-			t.Errorf("the detail is %q", got)
-		}
+		const detail = "10.0.0.1: 2 sessions and flows so far found none of the 28232 source ports free that there are towards it " +
+			"(source addresses: 1, ports of each: 28232); add source addresses of this box to the pool (pools[].sources in the settings), or add an origin."
+		want(t, "the detail", r.conditions.List()[0].Detail, detail)
 		after(portlessFor - 2*lookEvery)
 		want(t, "conditions within the minute", r.codes(), "origin-portless games/o0")
-		o.Portless()
+		o.Portless(28232)
 		after(portlessFor)
 		want(t, "conditions after one more", r.codes(), "origin-portless games/o0")
 		after(2 * lookEvery)

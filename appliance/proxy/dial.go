@@ -96,7 +96,7 @@ func (s *session) connectFailed(errno unix.Errno) {
 	if originFailed(errno) {
 		s.target.Origin.Failed(reason)
 	} else if reason == status.NoSourcePort && !s.service.Transparent {
-		s.target.Origin.Portless()
+		s.target.Origin.Portless(socketPorts())
 	}
 	failed := s.target.Origin
 	s.dropOrigin()

@@ -104,7 +104,7 @@ func (w *worker) newFlow(table *table, client, edge netip.AddrPort) *flow {
 	if reason := w.connectFlow(f); reason != status.Normal {
 		w.reasons.udp[reason].Add(1)
 		if reason == status.NoSourcePort && !service.Transparent {
-			target.Origin.Portless()
+			target.Origin.Portless(flowPorts(service))
 		}
 		w.releaseFlow(f)
 		return nil

@@ -131,7 +131,7 @@ func TestSourcesRunOut(t *testing.T) {
 		counted(t, plan.TCP, status.NoSourcePort, was, 1)
 		eventually(t, func() error {
 			c, found := raised(t, "origin-portless", "games/games-1")
-			if !found || !strings.Contains(c.Detail, "its source addresses (2)") {
+			if !found || !strings.Contains(c.Detail, "none of the 4 source ports free that there are towards it (source addresses: 2, ports of each: 2)") {
 				return fmt.Errorf("told is %+v", c)
 			}
 			return nil
