@@ -43,6 +43,24 @@ type ledger struct {
 	reasons   map[plan.Protocol]*[status.ReasonCount]uint64
 	perOrigin map[uint32]int64 // sessions and flows now, by number of the origin
 	perPlace  map[uint32]int64
+	doubts    map[uint32]doubt // by slot
+}
+
+// doubt is that a slot has another session than was reported, or none: the report may be on its way.
+type doubt struct{ id, since uint64 }
+
+// settled tells whether that is so for long enough: then the report was lost.
+func (l *ledger) settled(slot uint32, id, clock uint64) bool {
+	d, there := l.doubts[slot]
+	if !there || d.id != id {
+		l.doubts[slot] = doubt{id, clock}
+		return false
+	}
+	if clock-d.since < uint64(eventsEvery) {
+		return false
+	}
+	delete(l.doubts, slot)
+	return true
 }
 
 // seen is what was known of the session in a slot when it was last looked at. id 0: of none.
@@ -53,12 +71,14 @@ type seen struct {
 	origin, place    uint32
 	taken            *origin.Origin // that counts it; nil: the plan has not told yet where it is
 	good             uint64         // when the shield was told of its client; 0: not yet
-	source           netip.Addr     // the client, if the user path counts it for the limits of single sources
+	udp              bool
+	source           netip.Addr // the client, if the user path counts it for the limits of single sources
 }
 
 func newLedger() ledger {
 	return ledger{
 		services: make(map[uint32]*status.Service), perOrigin: make(map[uint32]int64), perPlace: make(map[uint32]int64),
+		doubts:  make(map[uint32]doubt),
 		reasons: map[plan.Protocol]*[status.ReasonCount]uint64{plan.TCP: {}, plan.UDP: {}},
 	}
 }
@@ -90,7 +110,8 @@ func protocolOf(s *bpfSession) plan.Protocol {
 func (k *Path) begin(slot uint32, s *bpfSession, found bool) {
 	l := &k.ledger
 	n := l.slot(slot)
-	*n = seen{id: s.Id, service: s.Service, origin: s.Origin, place: s.Place}
+	k.missed(n)
+	*n = seen{id: s.Id, service: s.Service, origin: s.Origin, place: s.Place, udp: s.Protocol == protocolUDP}
 	service := l.service(s.Service)
 	if s.Protocol == protocolUDP {
 		service.Flows++
@@ -158,33 +179,48 @@ func (k *Path) moved(slot uint32, s *bpfSession) {
 
 // over counts the end of a session that was known.
 func (k *Path) over(slot uint32, s *bpfSession) {
-	l := &k.ledger
 	k.moved(slot, s)
-	n := l.slot(slot)
+	n := k.ledger.slot(slot)
 	k.good(n, s, now())
-	service := l.service(n.service)
-	if s.Protocol == protocolUDP {
+	reason := reasonOf(s)
+	switch reason { //nolint:exhaustive // the others say nothing of the origin
+	case status.OriginRefused, status.ConnectTimeout, status.NetworkUnreachable:
+		if n.taken != nil {
+			n.taken.Failed(reason)
+		}
+	}
+	k.giveBack(n, reason)
+	k.report(status.Disconnect, s, reason)
+}
+
+// missed counts the end of a session of which nothing is left but what was seen of it: there was no room to report its end, and its
+// slot was given back or is another's by now.
+func (k *Path) missed(n *seen) {
+	if n.id != 0 {
+		k.giveBack(n, status.Internal) // why it ended, nobody knows any more
+	}
+}
+
+// giveBack takes a session that has ended off all counts.
+func (k *Path) giveBack(n *seen, reason status.Reason) {
+	l, service, protocol := &k.ledger, k.ledger.service(n.service), plan.TCP
+	if n.udp {
 		service.Flows--
+		protocol = plan.UDP
 	} else {
 		service.Sessions--
 	}
-	k.options.Count(k.names.service(n.service), protocolOf(s), -1)
+	k.options.Count(k.names.service(n.service), protocol, -1)
 	l.perOrigin[n.origin]--
 	l.perPlace[n.place]--
 	if n.source.IsValid() {
 		k.options.CountSource(k.names.service(n.service), n.source, -1)
 	}
-	reason := reasonOf(s)
-	l.reasons[protocolOf(s)][reason]++
+	l.reasons[protocol][reason]++
 	if n.taken != nil {
-		switch reason { //nolint:exhaustive // the others say nothing of the origin
-		case status.OriginRefused, status.ConnectTimeout, status.NetworkUnreachable:
-			n.taken.Failed(reason)
-		}
 		n.taken.Release()
 	}
 	*n = seen{}
-	k.report(status.Disconnect, s, reason)
 }
 
 func reasonOf(s *bpfSession) status.Reason {

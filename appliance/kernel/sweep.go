@@ -49,7 +49,7 @@ const (
 func (k *Path) sweep() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var failed error
+	failed := k.readEvents() // what slots have is compared with all that was reported
 	clock := now()
 	err := k.each(func(slot uint32, s *bpfSession) {
 		failed = errors.Join(failed, k.sweepSlot(clock, slot, s))
@@ -57,17 +57,39 @@ func (k *Path) sweep() error {
 	return errors.Join(err, failed)
 }
 
+// asReported tells whether a slot has the session that it should have by what was reported, or if not, whether that has to be believed
+// by now. A slot whose session has begun and ended unseen is as it should be.
+func (k *Path) asReported(clock uint64, slot uint32, s *bpfSession, n *seen) bool {
+	has := s.Id
+	if s.State == stateFree || s.State == stateClosed && n.id == 0 {
+		has = 0
+	}
+	if n.id == has {
+		delete(k.ledger.doubts, slot)
+		return true
+	}
+	if !k.ledger.settled(slot, has, clock) {
+		return false
+	}
+	k.missed(n)
+	return true
+}
+
 func (k *Path) sweepSlot(clock uint64, slot uint32, s *bpfSession) error {
 	since := func(at uint64) time.Duration { return time.Duration(clock - min(at, clock)) } //nolint:gosec // a difference
-	known := k.ledger.slot(slot).id == s.Id
+	n := k.ledger.slot(slot)
+	if !k.asReported(clock, slot, s, n) {
+		return nil
+	}
+	known := n.id == s.Id
 	switch s.State {
 	case stateSYN, stateOpen:
 		if !known {
 			k.begin(slot, s, false) // its event was lost
 		}
 		k.moved(slot, s)
-		k.countSource(k.ledger.slot(slot), s) // as above
-		k.good(k.ledger.slot(slot), s, clock)
+		k.countSource(n, s) // as above
+		k.good(n, s, clock)
 		reason, over := k.timedOut(s, since)
 		if !over {
 			return nil
