@@ -62,7 +62,5 @@ func (e *Edge) protectOwn(own []netip.Addr) {
 		list = append(list, netip.PrefixFrom(a, a.BitLen()))
 	}
 	slices.SortFunc(list, netip.Prefix.Compare)
-	if err := e.path.SetOwn(slices.Compact(list)); err != nil {
-		e.options.Log.Error("protect the box's own addresses", "err", err)
-	}
+	e.path.SetOwn(slices.Compact(list))
 }

@@ -210,7 +210,7 @@ func (k *Path) Apply(p *plan.Plan, swap func() error) error {
 	if err := swap(); err != nil {
 		return err
 	}
-	k.plan = p
+	k.plan, k.rules.plan = p, p
 	if err := k.flip(generation, next); err != nil {
 		return err
 	}
@@ -266,6 +266,7 @@ func (k *Path) reattach() error {
 		return nil
 	}
 	clear(k.ways) // the next refresh asks again
+	k.keepRules()
 	_, err := k.retire()
 	return errors.Join(err, k.renewCookies(), k.respectElders(), k.unblock(), k.attach(k.plan, k.tables), k.raise(k.plan), k.tellExhausted(time.Now()))
 }

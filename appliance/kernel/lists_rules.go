@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/cilium/ebpf"
+
 	"breakwater/appliance/health"
 	"breakwater/appliance/lists"
 	"breakwater/appliance/plan"
@@ -15,9 +17,11 @@ import (
 // rules are those of hand, which change one by one: a class for prefixes. Of those that hold an address the longest counts, so
 // what a rule of more weight holds is left out.
 type rules struct {
+	plan    *plan.Plan     // whose rules they are; nil: none came yet, and those of the last process stay
 	own     []netip.Prefix // of this box: its addresses and its routers
 	origins []netip.Prefix
 	bans    []netip.Prefix
+	failed  bool // not all are in force
 	entered map[netip.Prefix]uint32
 	marks   [3 * markWords]uint64
 }
@@ -26,57 +30,91 @@ type rules struct {
 const markWords = 1024
 
 // SetOwn tells what is this box's: its addresses and its routers. They are always let in.
-func (k *Path) SetOwn(own []netip.Prefix) error {
+func (k *Path) SetOwn(own []netip.Prefix) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if slices.Equal(own, k.rules.own) {
-		return nil
+		return
 	}
 	k.rules.own = slices.Clone(own)
-	return k.enterRules()
+	k.followRules()
 }
 
 // enterRules brings the rules of hand up to date.
 func (k *Path) enterRules() error {
 	wanted := make(ruleSet)
 	wanted.add(lists.Protected, k.rules.own)
-	k.rules.origins = originsOf(&k.tables)
+	k.rules.origins = k.originAddresses()
 	wanted.add(lists.Protected, k.rules.origins)
-	if k.plan != nil {
-		wanted.add(lists.Protected, protectedBy(k.plan))
-		wanted.add(lists.Allowed, k.plan.Shield.Allow)
-	}
+	protected, allowed, denied := k.rules.ofPlan()
+	wanted.add(lists.Protected, protected)
+	wanted.add(lists.Allowed, allowed)
 	wanted.add(lists.Banned, k.rules.bans)
-	if k.plan != nil {
-		wanted.add(lists.Denied, k.plan.Shield.Deny)
-	}
+	wanted.add(lists.Denied, denied)
 	return k.putRules(wanted)
+}
+
+func (r *rules) ofPlan() (protected, allowed, denied []netip.Prefix) {
+	if r.plan == nil {
+		return r.of(lists.Protected), r.of(lists.Allowed), r.of(lists.Denied)
+	}
+	return protectedBy(r.plan), r.plan.Shield.Allow, r.plan.Shield.Deny
+}
+
+// of are the prefixes that have a class by now.
+func (r *rules) of(class uint32) (list []netip.Prefix) {
+	for p, has := range r.entered {
+		if has == class {
+			list = append(list, p)
+		}
+	}
+	slices.SortFunc(list, netip.Prefix.Compare)
+	return list
 }
 
 // followRules does so after what they are made of has changed. Should it fail, those that are in force stay.
 func (k *Path) followRules() {
 	const code = "rules-not-in-force"
-	if err := k.enterRules(); err != nil {
+	err := k.enterRules()
+	k.rules.failed = err != nil
+	if err != nil {
 		k.options.Log.Error("rules of the shield", "err", err)
 		k.options.Conditions.Raise(health.Condition{Code: code, Severity: health.Critical, Title: "Not all rules about addresses are in force",
-			Detail: err.Error() + ". It is tried again with the next change; a restart of edge enters all of them."})
+			Detail: err.Error() + ". It is tried again every few seconds; a restart of edge enters all of them."})
 		return
 	}
 	k.options.Conditions.Clear(code, "")
 }
 
-// originsOf are the addresses of origins, those that names lead to as well.
-func originsOf(t *tables) []netip.Prefix {
-	list := make([]netip.Prefix, len(t.members))
-	for i := range t.members {
-		a := netip.AddrFrom16(t.members[i].Address).Unmap()
+// keepRules follows the origins, which change by themselves, and tries again what failed.
+func (k *Path) keepRules() {
+	if k.rules.failed || !slices.Equal(k.rules.origins, k.originAddresses()) {
+		k.followRules()
+	}
+}
+
+// originAddresses are the addresses of origins: those of the plan in whatever state, those that names lead to, and those that sessions
+// still have. Where the box dials from an edge address, a rule about one of them would take the answers away.
+func (k *Path) originAddresses() []netip.Prefix {
+	all := k.options.Pools.Addresses()
+	for number, sessions := range k.ledger.perOrigin {
+		if sessions <= 0 {
+			continue
+		}
+		_, _, text := k.names.originAt(number)
+		if a, err := netip.ParseAddr(text); err == nil { // it is one: sessions have numbers of addresses
+			all = append(all, a)
+		}
+	}
+	list := make([]netip.Prefix, len(all))
+	for i, a := range all {
 		list[i] = netip.PrefixFrom(a, a.BitLen())
 	}
 	slices.SortFunc(list, netip.Prefix.Compare)
 	return slices.Compact(list)
 }
 
-// protectedBy are the addresses of a plan that are always let in. Origins are in the tables, with those that names lead to.
+// protectedBy are the addresses of a plan that are always let in, besides origins.
 func protectedBy(p *plan.Plan) []netip.Prefix {
 	list := slices.Concat(p.Shield.Protected, p.Steering.Addresses)
 	for _, r := range p.Resolvers {
@@ -146,8 +184,9 @@ func (k *Path) putRules(wanted ruleSet) error {
 		if _, there := wanted[p]; there {
 			continue
 		}
-		if err := k.objects.ListRules.Delete(addressKey(p)); err != nil {
+		if err := k.objects.ListRules.Delete(addressKey(p)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			failed = errors.Join(failed, fmt.Errorf("take out the rule for %s: %w", p, err))
+			continue
 		}
 		delete(k.rules.entered, p)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -39,9 +38,7 @@ func (k *Path) flip(generation uint32, t tables) error {
 	k.tables = t
 	k.crowds.Store(&t.crowds)
 	k.adopt()
-	if !slices.Equal(k.rules.origins, originsOf(&t)) {
-		k.followRules()
-	}
+	k.keepRules()
 	return k.configure(func(c *bpfConfiguration) { c.Generation, c.Off = generation, flag(k.blocked) })
 }
 

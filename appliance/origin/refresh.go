@@ -20,6 +20,7 @@ func (s *Set) refresh() {
 		p.view.Store(p.makeView(s.guard))
 		s.raise(p, p.conditions())
 	}
+	s.hold()
 }
 
 // place turns n's answer into addresses. Those that stay keep their state; those that no origin may have are left out.

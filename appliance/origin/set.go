@@ -29,6 +29,7 @@ type Set struct {
 	order    []*Pool // as in the plan
 	guard    guard
 	resolver *resolver
+	held     map[*Origin]bool // those of the plan, and those that left it while sessions or flows are with them
 }
 
 // named is one origin of the plan with its addresses. Guarded by Set.mu.
@@ -48,7 +49,7 @@ func New(log *slog.Logger, conditions *health.Set) *Set {
 	return &Set{
 		log: log, conditions: conditions, check: checkTCP, minTTL: minTTL, wake: make(chan struct{}, 1),
 		tries: make(chan struct{}, triesAtOnce),
-		pools: make(map[string]*Pool), resolver: newResolver(nil),
+		pools: make(map[string]*Pool), resolver: newResolver(nil), held: make(map[*Origin]bool),
 	}
 }
 
@@ -169,6 +170,36 @@ func (s *Set) notify() {
 	select {
 	case s.wake <- struct{}{}:
 	default: // Run has not looked since the last time, and will see this too
+	}
+}
+
+// Addresses are those of all origins of the plan, whatever their state, and of those that left it while sessions or flows are with
+// them, in order.
+func (s *Set) Addresses() []netip.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hold()
+	list := make([]netip.Addr, 0, len(s.held))
+	for o := range s.held {
+		list = append(list, o.address.Unmap())
+	}
+	slices.SortFunc(list, netip.Addr.Compare)
+	return slices.Compact(list)
+}
+
+// hold brings held up to date. s.mu is held.
+func (s *Set) hold() {
+	for o := range s.held {
+		if o.sessions.Load() == 0 {
+			delete(s.held, o)
+		}
+	}
+	for _, p := range s.order {
+		for _, n := range p.origins {
+			for _, o := range n.list {
+				s.held[o] = true
+			}
+		}
 	}
 }
 
