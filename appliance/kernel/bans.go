@@ -52,20 +52,29 @@ func (k *Path) putBans(list []plan.Ban) (failed error) {
 
 // endBanned ends the sessions and flows of banned clients.
 func (k *Path) endBanned(list []plan.Ban) (failed error) {
-	now := time.Now()
+	banned := bannedAt(list, time.Now())
 	err := k.each(func(slot uint32, s *bpfSession) {
-		if s.State != stateSYN && s.State != stateOpen {
-			return
-		}
-		client := netip.AddrFrom16(s.Side[client].Address).Unmap()
-		for _, b := range list {
-			if plan.NormalPrefix(b.Prefix).Contains(client) && !b.Over(now) {
-				failed = errors.Join(failed, k.end(slot, s, status.Banned, true))
-				return
-			}
+		if (s.State == stateSYN || s.State == stateOpen) && banned(netip.AddrFrom16(s.Side[client].Address)) {
+			failed = errors.Join(failed, k.end(slot, s, status.Banned, true))
 		}
 	})
 	return errors.Join(failed, err)
+}
+
+// bannedAt tells who is banned at a time. It takes the same for any number of bans: all sessions are asked, and the box waits.
+func bannedAt(list []plan.Ban, now time.Time) func(netip.Addr) bool {
+	inForce := make(map[netip.Prefix]bool, len(list))
+	var lengths plan.Lengths
+	for _, b := range list {
+		if !b.Over(now) {
+			p := plan.NormalPrefix(b.Prefix)
+			inForce[p] = true
+			lengths.Add(p)
+		}
+	}
+	return func(a netip.Addr) bool {
+		return lengths.Within(a, func(p netip.Prefix) bool { return inForce[p] })
+	}
 }
 
 // loadBans finds the bans that the last process entered.

@@ -12,7 +12,7 @@ import (
 // box without bans pays one load for a new client. Datagrams of existing flows pay nothing ever: a ban ends the flow.
 type banList struct {
 	until   map[netip.Prefix]time.Time // zero: for ever
-	lengths lengths
+	lengths plan.Lengths
 }
 
 // newBanList normalises prefixes. Of two bans of one prefix the one that ends later counts.
@@ -27,7 +27,7 @@ func newBanList(bans []plan.Ban) *banList {
 			continue
 		}
 		l.until[p] = b.Until
-		l.lengths.add(p)
+		l.lengths.Add(p)
 	}
 	return l
 }
@@ -37,7 +37,7 @@ func (l *banList) has(addr netip.Addr) bool {
 	if l == nil {
 		return false
 	}
-	return l.lengths.within(addr, func(p netip.Prefix) bool {
+	return l.lengths.Within(addr, func(p netip.Prefix) bool {
 		until, listed := l.until[p]
 		return listed && !(plan.Ban{Until: until}).Over(time.Now())
 	})

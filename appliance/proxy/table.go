@@ -15,7 +15,7 @@ type table struct {
 	tcp, udp ports
 	limits   plan.Limits
 	edges    map[netip.Prefix]bool
-	lengths  lengths // of edges
+	lengths  plan.Lengths // of edges
 }
 
 // service is a plan.Service with what it needs at run time.
@@ -51,7 +51,7 @@ func (t *table) find(protocol plan.Protocol, edge netip.AddrPort) (*service, uin
 // isEdge tells whether an address is an edge address. What comes from one is forged, and begins nothing: two services that are given each
 // other's address would answer each other for ever.
 func (t *table) isEdge(addr netip.Addr) bool {
-	return t.lengths.within(addr, func(p netip.Prefix) bool { return t.edges[p] })
+	return t.lengths.Within(addr, func(p netip.Prefix) bool { return t.edges[p] })
 }
 
 // newTable builds the table of p. pools and stats give the objects that outlive a plan.
@@ -60,7 +60,7 @@ func newTable(p *plan.Plan, pool func(name string) *origin.Pool, stats func(name
 	for _, prefix := range p.Steering.Addresses {
 		prefix = plan.NormalPrefix(prefix)
 		t.edges[prefix] = true
-		t.lengths.add(prefix)
+		t.lengths.Add(prefix)
 	}
 	for _, s := range p.Services {
 		t.services = append(t.services, &service{Service: s, pool: pool(p.Pools[s.Pool].Name), stats: stats(s.Name)})

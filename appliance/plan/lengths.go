@@ -1,15 +1,16 @@
-package proxy
+package plan
 
 import (
 	"net/netip"
 	"slices"
 )
 
-// lengths are the lengths that prefixes of a list have, the shortest first. An address is looked up once for each, whatever the
-// number of prefixes.
-type lengths struct{ v4, v6 []int }
+// Lengths are the lengths that normal prefixes of a list have, the shortest first. An address is looked up once for each, whatever the
+// number of prefixes. The zero value has none.
+type Lengths struct{ v4, v6 []int }
 
-func (l *lengths) add(p netip.Prefix) {
+// Add takes in the length of a prefix.
+func (l *Lengths) Add(p netip.Prefix) {
 	list := &l.v6
 	if p.Addr().Is4() {
 		list = &l.v4
@@ -19,8 +20,8 @@ func (l *lengths) add(p netip.Prefix) {
 	}
 }
 
-// within tells whether is says yes to a prefix of these lengths that holds addr.
-func (l *lengths) within(addr netip.Addr, is func(netip.Prefix) bool) bool {
+// Within tells whether is says yes to a prefix of these lengths that holds addr.
+func (l *Lengths) Within(addr netip.Addr, is func(netip.Prefix) bool) bool {
 	addr = addr.Unmap()
 	list := l.v6
 	if addr.Is4() {
