@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,7 +27,7 @@ func (k *Path) attach(p *plan.Plan, t tables) error {
 		return err
 	}
 	entries := interfaceEntries(p, t)
-	var failed []error
+	failed := []error{k.closeOthers(entries)} // before there are more
 	for index, entry := range entries {
 		if err := k.objects.Interfaces.Put(index, entry); err != nil {
 			failed = append(failed, fmt.Errorf("enter interface %d: %w", index, err))
@@ -40,7 +41,6 @@ func (k *Path) attach(p *plan.Plan, t tables) error {
 		}
 		failed = append(failed, k.attachTo(int(index)))
 	}
-	failed = append(failed, k.closeOthers(entries))
 	return errors.Join(failed...)
 }
 
@@ -69,26 +69,48 @@ func interfaceEntries(p *plan.Plan, t tables) map[uint32]bpfInterface {
 	return entries
 }
 
-// closeOthers lets no new clients in by interfaces that are not the edge's any more.
+// closeOthers lets no new clients in by interfaces that are not the edge's any more, and forgets those that the machine does not have
+// any more: VLANs and bonds are made anew with another index, and there is room for a few hundred.
 func (k *Path) closeOthers(wanted map[uint32]bpfInterface) error {
+	others := make(map[uint32]bpfInterface)
 	var index uint32
 	var entry bpfInterface
-	var others []uint32
 	all := k.objects.Interfaces.Iterate()
 	for all.Next(&index, &entry) {
-		if _, known := wanted[index]; !known && entry.Edge != 0 {
-			others = append(others, index)
+		if _, known := wanted[index]; !known {
+			others[index] = entry
 		}
 	}
 	if err := all.Err(); err != nil {
 		return fmt.Errorf("list the interfaces of the kernel path: %w", err)
 	}
-	for _, index := range others {
-		if err := k.objects.Interfaces.Put(index, bpfInterface{}); err != nil {
-			return fmt.Errorf("close interface %d: %w", index, err)
+	if len(others) == 0 {
+		return nil
+	}
+	here, failed := net.Interfaces()
+	if failed != nil {
+		return fmt.Errorf("list the interfaces of the machine: %w", failed)
+	}
+	for index, entry := range others {
+		if !slices.ContainsFunc(here, func(i net.Interface) bool { return i.Index == int(index) }) {
+			failed = errors.Join(failed, k.forgetInterface(index))
+		} else if entry.Edge != 0 {
+			failed = errors.Join(failed, k.objects.Interfaces.Put(index, bpfInterface{}))
 		}
 	}
+	if failed != nil {
+		return fmt.Errorf("close interfaces that are not the edge's: %w", failed)
+	}
 	return nil
+}
+
+func (k *Path) forgetInterface(index uint32) error {
+	err := k.objects.Interfaces.Delete(index)
+	if a := k.links[int(index)]; a != nil {
+		delete(k.links, int(index))
+		err = errors.Join(err, a.detach())
+	}
+	return err
 }
 
 // most writes the limit of the box: none is as many as there are slots.
