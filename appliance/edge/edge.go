@@ -166,7 +166,7 @@ func (e *Edge) put(p *plan.Plan) error {
 	if err := e.try(p, print); err != nil {
 		if e.current == nil {
 			e.crashes.Begin(crash.Work{})
-			return err
+			return errors.Join(err, e.applyNone())
 		}
 		if back := e.try(e.current, e.print); back != nil {
 			return fmt.Errorf("%w; and going back to revision %d: %w", err, e.current.Revision, back)
@@ -216,6 +216,13 @@ func (e *Edge) apply(p *plan.Plan) error {
 	}
 	e.protectOwn(own)
 	return e.steering.Apply(p.Steering)
+}
+
+// applyNone lets the engines carry nobody, after a plan that a part has refused while the parts before it had taken it. Origins stay
+// known: the same plan is tried again when the interface is there, and sessions of the kernel path are counted with them.
+func (e *Edge) applyNone() error {
+	e.stopPath()
+	return e.engine.Apply(&plan.Plan{})
 }
 
 // watchKernel repairs drift of the kernel's state until ctx ends.
