@@ -66,11 +66,7 @@ func (s *sources) keepOnce(ctx context.Context, made *tableMade) {
 	}
 	use := s.usable(shield)
 	if of := s.describe(shield, use); of != made.of {
-		table, err := s.table(shield, use)
-		if err != nil {
-			s.refused(err)
-			return
-		}
+		table := s.table(shield, use)
 		*made = tableMade{of: of, encoded: table.Encode()}
 		if !table.Empty() {
 			made.print = lists.Fingerprint(made.encoded)
@@ -174,7 +170,7 @@ func (s *sources) tell(is bool, code, subject, title, detail string) {
 }
 
 // table makes the table of what can be used: countries, then networks, the lists that deny, and over all those that allow.
-func (s *sources) table(shield settings.Shield, use map[string]bool) (*lists.Table, error) {
+func (s *sources) table(shield settings.Shield, use map[string]bool) *lists.Table {
 	s.taking.Lock() // files stay as they are
 	defer s.taking.Unlock()
 	b := lists.NewBuilder()
@@ -182,11 +178,8 @@ func (s *sources) table(shield settings.Shield, use map[string]bool) (*lists.Tab
 		name string
 		add  func(*lists.Builder, *lists.Geo, settings.Shield) error
 	}{{geoCountries, addCountries}, {geoNetworks, addNetworks}} {
-		if !use["geo/"+part.name] {
-			continue
-		}
-		if err := s.addGeo(b, part.name, shield, part.add); err != nil {
-			return nil, err
+		if use["geo/"+part.name] {
+			s.addGeo(b, part.name, shield, part.add)
 		}
 	}
 	for _, action := range []string{"deny", "allow"} {
@@ -196,30 +189,35 @@ func (s *sources) table(shield settings.Shield, use map[string]bool) (*lists.Tab
 			}
 			entries, err := readList(filepath.Join(s.Dir, l.Name+".list"))
 			if err != nil {
-				return nil, fmt.Errorf("read the list %s: %w", l.Name, err)
+				s.lost(s.lists, l.Name, err)
+				continue
 			}
 			b.Layer(lists.Entries(entries, b.Class(lists.Class{Kind: lists.KindList, Name: l.Name, Pass: action == "allow"})))
 		}
 	}
-	return b.Table(), nil
+	return b.Table()
 }
 
 // addGeo adds what a file says. One that has become unreadable is as if there were none, and a condition says so.
-func (s *sources) addGeo(b *lists.Builder, name string, shield settings.Shield, add func(*lists.Builder, *lists.Geo, settings.Shield) error) error {
+func (s *sources) addGeo(b *lists.Builder, name string, shield settings.Shield, add func(*lists.Builder, *lists.Geo, settings.Shield) error) {
 	g, err := lists.OpenGeo(filepath.Join(s.geoDir(), name+".mmdb"))
 	if err == nil {
 		defer g.Close()
 		err = add(b, g, shield)
 	}
 	if err != nil {
-		s.c.log.Error("read the file about addresses", "name", name, "err", err)
-		s.mu.Lock()
-		f := s.geo[name]
-		f.Loaded, f.Error = time.Time{}, sentence(err)
-		s.geo[name] = f
-		s.mu.Unlock()
+		s.lost(s.geo, name, err)
 	}
-	return nil
+}
+
+// lost makes a file that has become unreadable one that is not there: the others stay in force, and it is fetched again or asked for.
+func (s *sources) lost(all map[string]SourceFile, name string, err error) {
+	s.c.log.Error("read a file about addresses", "name", name, "err", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := all[name]
+	f.Loaded, f.Error = time.Time{}, sentence(err)
+	all[name] = f
 }
 
 // home are networks whose addresses no file knows: what comes from there is not from another country.

@@ -260,6 +260,29 @@ func TestUploadedList(t *testing.T) {
 	b.until("the table of the next control", func() bool { return b.class("192.0.2.1") == "0friendstrue" })
 }
 
+// TestDamagedList: a file that cannot be read any more keeps no other from being used, and is told.
+func TestDamagedList(t *testing.T) {
+	b := newListBox(t)
+	b.shield(`{ "lists": [ { "name": "one" }, { "name": "two" } ] }`)
+	for name, address := range map[string]string{"one": "192.0.2.1", "two": "192.0.2.2"} {
+		if _, err := b.TakeList(name, strings.NewReader(address)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.until("both in force", func() bool { return b.class("192.0.2.1") != "" && b.class("192.0.2.2") != "" })
+	b.end()
+	if err := os.WriteFile(filepath.Join(b.dir, "lists", "one.list"), []byte("\x00\x00\x00\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	b.until("the other alone in force", func() bool { return b.class("192.0.2.1") == "" && b.class("192.0.2.2") == "0twofalse" })
+	b.until("it is told", func() bool { return b.has("list-missing", "one") && b.list("one").Error != "" })
+	if _, err := b.TakeList("one", strings.NewReader("192.0.2.3")); err != nil {
+		t.Fatal(err)
+	}
+	b.until("both in force again", func() bool { return b.class("192.0.2.3") == "0onefalse" && b.class("192.0.2.2") == "0twofalse" })
+}
+
 // TestCountriesAndNetworks: what lists say wins over AS numbers, and those over countries; without a file nobody is turned away,
 // and a condition says so.
 func TestCountriesAndNetworks(t *testing.T) {
