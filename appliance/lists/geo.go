@@ -41,8 +41,8 @@ func OpenGeo(path string) (*Geo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the file cannot be read as MMDB: %w", err)
 	}
-	g := &Geo{reader: reader, about: make(map[uintptr]record), Type: reader.Metadata.DatabaseType,
-		Description: describe(reader.Metadata.Description), Built: time.Unix(int64(reader.Metadata.BuildEpoch), 0).UTC()}
+	g := &Geo{reader: reader, about: make(map[uintptr]record), Type: shortenTo(reader.Metadata.DatabaseType, 100),
+		Description: describe(reader.Metadata.Description), Built: builtAt(uint64(reader.Metadata.BuildEpoch))}
 	err = g.each(func(_ netip.Prefix, r record) {
 		if r.country != "" {
 			g.Countries++
@@ -62,6 +62,14 @@ func OpenGeo(path string) (*Geo, error) {
 
 // Close gives the file back.
 func (g *Geo) Close() error { return g.reader.Close() }
+
+// builtAt is the zero time where a file says nonsense: a year of more than four digits has no form in JSON (RFC 3339).
+func builtAt(epoch uint64) time.Time {
+	if last := time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC); epoch > uint64(last.Unix()) {
+		return time.Time{}
+	}
+	return time.Unix(int64(epoch), 0).UTC() //nolint:gosec // bounded
+}
 
 func describe(words map[string]string) string {
 	text := words["en"]

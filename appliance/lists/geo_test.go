@@ -1,10 +1,15 @@
 package lists
 
 import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"breakwater/appliance/lists/mmdbtest"
@@ -44,6 +49,25 @@ func TestGeo(t *testing.T) {
 	networks, err := g.OfNetworks(func(asn uint32) uint8 { return map[uint32]uint8{64496: 8}[asn] })
 	if want := "[{198.51.100.0/25 8} {2001:db8::/32 8}]"; err != nil || fmt.Sprint(networks) != want {
 		t.Errorf("got %v, %v, want %s", networks, err, want)
+	}
+}
+
+// TestGeoBuiltWhenever: what a file says of its time is shown, so it must have a form in JSON.
+func TestGeoBuiltWhenever(t *testing.T) {
+	for epoch, want := range map[uint64]string{0: `"1970-01-01T00:00:00Z"`, 253402214400: `"9999-12-31T00:00:00Z"`, 253402214401: `"0001-01-01T00:00:00Z"`, math.MaxUint64: `"0001-01-01T00:00:00Z"`} {
+		if got, err := json.Marshal(builtAt(epoch)); err != nil || string(got) != want {
+			t.Errorf("%d is %s, %v, want %s", epoch, got, err, want)
+		}
+	}
+	whole := mmdbtest.Write(strings.Repeat("long ", 50), "", map[string]any{"192.0.2.0/24": mmdbtest.Map{"country": "DE"}})
+	mad := bytes.Replace(whole, binary.BigEndian.AppendUint64(nil, 1_700_000_000), bytes.Repeat([]byte{0x7f}, 8), 1)
+	g, err := OpenGeo(geoFile(t, mad))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if !g.Built.IsZero() || len(g.Type) > 110 {
+		t.Errorf("it was built at %v, and is called %q", g.Built, g.Type)
 	}
 }
 
