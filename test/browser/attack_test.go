@@ -142,7 +142,7 @@ func TestAnAttack(t *testing.T) {
 		p.seeWithin(30*time.Second, "ACK flood on minecraft, source-games", "goes on", "can be forged", "198.51.100.0/24")
 		p.inspect("attack-incident")
 		p.click("Ban 198.51.100.0/24")
-		p.press("Ban 198.51.100.0/24 for 24 hours")
+		p.press("Ban for 24 hours: 198.51.100.0/24")
 		p.see("Banned.", "ACK flood")
 	})
 	change(plan.ShieldMonitor)

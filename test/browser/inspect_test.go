@@ -21,11 +21,14 @@ const (
 // schemes are what a system asks pages for.
 var schemes = []string{"light", "dark"}
 
-// unfold opens what a page keeps folded.
-const unfold = `document.querySelectorAll('details').forEach(d => d.open = true); true`
+// What a page keeps folded is opened, and folded again.
+const (
+	unfold = `window.unfolded = [...document.querySelectorAll('details:not([open])')]; unfolded.forEach(d => d.open = true); true`
+	fold   = `unfolded.forEach(d => d.open = false); true`
+)
 
-// inspect looks at the page that is open, light and then dark and unfolded, wide and narrow: nothing that keeps people out (axe-core),
-// nothing wider than a phone, everything within reach of the keyboard. It leaves pictures.
+// inspect looks at the page that is open, light and then dark and unfolded, wide and narrow: nothing that keeps people out
+// (axe-core), nothing wider than a phone, everything within reach of the keyboard. It leaves pictures.
 func (p *browser) inspect(name string) {
 	p.t.Helper()
 	for _, scheme := range schemes {
@@ -41,6 +44,7 @@ func (p *browser) inspect(name string) {
 		p.resize(wide)
 	}
 	p.reachable(name)
+	ask[bool](p, fold)
 }
 
 func (p *browser) shoot(name string) {
