@@ -56,10 +56,10 @@ func (b *besieged) meet(ctx context.Context, test floodTest, s stopper, window t
 		}
 		defer func() { err = errors.Join(err, undo()) }()
 	}
-	if s.floor {
+	if s.floor != 0 {
 		var undo func() error
 		err := inNamespace(ns, func() (err error) {
-			undo, err = flood.DropAll(name)
+			undo, err = flood.Always(name, s.floor)
 			return err
 		})
 		if err != nil {
