@@ -56,10 +56,10 @@ func (b *besieged) meet(ctx context.Context, test floodTest, s stopper, window t
 		}
 		defer func() { err = errors.Join(err, undo()) }()
 	}
-	if s.floor != 0 {
+	if s.floor != nil {
 		var undo func() error
 		err := inNamespace(ns, func() (err error) {
-			undo, err = flood.Always(name, s.floor)
+			undo, err = s.floor.Run(name)
 			return err
 		})
 		if err != nil {

@@ -21,8 +21,8 @@ const (
 	targetRaw      = "iptables raw"
 	targetIPSet    = "ipset of 100,000"
 	targetNetdev   = "nft ingress"
-	targetDrop     = "XDP that drops all"
-	targetSendBack = "XDP that sends all back"
+	targetDropAll  = "XDP that drops all"
+	targetAnswers  = "XDP that answers all"
 	targetCookies  = "kernel cookies"
 	targetTProxy   = "kernel cookies, TPROXY"
 	targetShielded = "breakwater shield"
@@ -36,7 +36,7 @@ type stopper struct {
 	up, down [][]string    // commands within the box
 	input    func() string // of the first command of up
 	lets     bool          // it lets packets pass: there is nothing that counts them
-	floor    flood.Verdict // of a program that looks at nothing: no other can cost less
+	floor    flood.Floor   // a program instead
 	listed   int           // not by a ban, but by a list of so many prefixes
 }
 
@@ -84,7 +84,7 @@ func floodTests() []floodTest {
 				{name: targetRaw, up: [][]string{raw}, down: [][]string{undo}},
 				{name: targetIPSet, up: [][]string{{"ipset", "restore"}, set}, input: list, down: [][]string{undo, {"ipset", "destroy", "bench"}}},
 				{name: targetNetdev, up: [][]string{nft}, down: [][]string{{"nft", "delete", "table", "netdev", "bench"}}},
-				{name: targetDrop, floor: flood.Drop},
+				{name: targetDropAll, floor: flood.DropAll},
 				{name: targetShielded, guarded: true},
 				listOf(1_000), listOf(100_000), listOf(1_000_000),
 			}},
@@ -93,7 +93,7 @@ func floodTests() []floodTest {
 			stoppers: []stopper{
 				{name: targetCookies},
 				{name: targetTProxy, up: [][]string{tproxy}, down: [][]string{{"iptables", "-t", "mangle", "-F"}}},
-				{name: targetSendBack, floor: flood.SendBack},
+				{name: targetAnswers, floor: flood.AnswerAll},
 				{name: targetShielded, guarded: true},
 			}},
 	}
