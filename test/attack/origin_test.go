@@ -9,8 +9,6 @@ import (
 	"net/netip"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"breakwater/test/lab"
 )
 
@@ -34,22 +32,11 @@ func startOrigins(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = errors.Join(l.Close(), s.Close(), talker.Close()) })
-		roomy(t, s)
+		must(t, lab.Roomy(s)) // for what the box lets through of a flood in half a second
 		go echoStreams(l)
 		go echoDatagrams(s)
 		go talk(talker)
 	}
-}
-
-// roomy lets a socket hold what the box lets through of a flood in half a second (SO_RCVBUFFORCE of socket(7)): an origin that waits
-// for a processor is not to lose what players send.
-func roomy(t *testing.T, c *net.UDPConn) {
-	t.Helper()
-	raw, err := c.SyscallConn()
-	must(t, err)
-	var failed error
-	err = raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20) })
-	must(t, errors.Join(err, failed))
 }
 
 func echoStreams(l *net.TCPListener) {

@@ -65,7 +65,7 @@ func echoDatagrams(t *testing.T, f family, kind string, port uint16, calm bool) 
 		return err
 	})
 	must(t, err)
-	roomy(t, m.socket)
+	must(t, lab.Roomy(m.socket))
 	m.echoing.Go(m.run)
 	return func() error {
 		_ = m.socket.Close()

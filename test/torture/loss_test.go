@@ -4,7 +4,6 @@ package torture
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -79,7 +78,7 @@ func number(t *testing.T, fromNS, toNS string, from, to netip.Addr, count int) (
 		t.Fatal(err)
 	}
 	defer receiver.Close()
-	roomy(t, receiver)
+	must(t, lab.Roomy(receiver))
 	err = lab.Inside(fromNS, func() (err error) {
 		sender, err = net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0)), receiver.LocalAddr().(*net.UDPAddr))
 		return err
@@ -99,16 +98,6 @@ func number(t *testing.T, fromNS, toNS string, from, to netip.Addr, count int) (
 		}
 	}
 	return <-done
-}
-
-// roomy lets a socket hold all that a test sends it, as its reader may wait for a processor (SO_RCVBUFFORCE of socket(7)).
-func roomy(t *testing.T, c *net.UDPConn) {
-	t.Helper()
-	raw, err := c.SyscallConn()
-	must(t, err)
-	var failed error
-	err = raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20) })
-	must(t, errors.Join(err, failed))
 }
 
 // arrive takes datagrams until none came for a while.
