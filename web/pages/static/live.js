@@ -26,6 +26,7 @@ export function start() {
   for (const part of document.querySelectorAll("[data-fragment]")) remember(part);
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   addEventListener("pagehide", close);
+  addEventListener("beforeunload", leave);
   addEventListener("pageshow", (event) => event.persisted && open());
   if (!document.hidden) open();
   setInterval(() => document.hidden || due().length === 0 || refresh(due()), 1000);
@@ -44,6 +45,13 @@ function close() {
   clearTimeout(watchdog);
   source?.close();
   source = null;
+}
+
+// leave asks for nothing more while the next page is on its way, which may be the one that follows a sign-out. What was a download
+// leads nowhere.
+function leave() {
+  close();
+  retry = setTimeout(() => document.hidden || open(), quiet);
 }
 
 // broken says so and tries again, later each time. EventSource's own retry would hide how long it lasts.
