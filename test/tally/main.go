@@ -85,6 +85,7 @@ func main() {
 		}
 	}
 	fmt.Printf("\nWhere the time went:\n%s%s\n", times.String(), t.slowest(12))
+	fmt.Print(t.reasons())
 	fmt.Println(t.line())
 	if t.failed() > 0 || t.count(pass) == 0 {
 		os.Exit(1)

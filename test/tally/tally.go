@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +36,7 @@ type result struct {
 	part    bool // of another test, whose seconds include these
 	outcome outcome
 	seconds float64
+	says    []string // why it failed, in its own words
 }
 
 // tally is the results by name.
@@ -59,6 +62,7 @@ func (t *tally) add(r result) {
 	if old, ok := t.results[r.name]; ok {
 		r.outcome = max(r.outcome, old.outcome)
 		r.seconds += old.seconds
+		r.says = append(old.says, r.says...)
 	}
 	t.results[r.name] = r
 }
@@ -95,7 +99,11 @@ func (t *tally) read(in io.Reader, out io.Writer) (ran, failed int) {
 				broken[e.Package] = true
 				fmt.Fprintf(out, "%s\n", printed[name])
 			}
-			t.add(result{name, strings.Contains(e.Test, "/"), o, e.Elapsed})
+			r := result{name: name, part: strings.Contains(e.Test, "/"), outcome: o, seconds: e.Elapsed}
+			if o == fail {
+				r.says = says(printed[name].String())
+			}
+			t.add(r)
 			delete(printed, name)
 			ran++
 		}
@@ -126,6 +134,32 @@ func (t *tally) line() string {
 		text += fmt.Sprintf(", %d skipped", skipped)
 	}
 	return text
+}
+
+// says is what a test that failed gives as its reasons: the lines that testing puts its file before, and the first of a panic.
+func says(printed string) (list []string) {
+	for line := range strings.Lines(printed) {
+		if line = strings.TrimSpace(line); reason.MatchString(line) {
+			list = append(list, fmt.Sprintf("%.300s", line))
+		}
+	}
+	return list[:min(len(list), 8)]
+}
+
+var reason = regexp.MustCompile(`^(\w+\.go:\d+: |panic: |fatal error: |WARNING: DATA RACE)`)
+
+// reasons lists what failed and why, since the end of a long run is what is read first.
+func (t *tally) reasons() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(t.results)) {
+		if r := t.results[name]; r.outcome == fail {
+			fmt.Fprintf(&b, "failed: %s\n", name)
+			for _, line := range r.says {
+				fmt.Fprintf(&b, "    %s\n", line)
+			}
+		}
+	}
+	return b.String()
 }
 
 // slowest lists the n tests that took longest.

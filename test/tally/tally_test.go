@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 )
@@ -44,6 +45,24 @@ func TestTally(t *testing.T) {
 				t.Errorf("printed %q, want %q in it", out.String(), tt.prints)
 			}
 		})
+	}
+}
+
+// TestReasons: the end of a run tells what failed and why, without what else the test printed.
+func TestReasons(t *testing.T) {
+	const events = `{"Action":"output","Package":"p","Test":"TestA","Output":"=== RUN   TestA\n"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:7: got 1, want 2\n"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"        time=now level=INFO msg=hello\n"}
+{"Action":"fail","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"q","Output":"panic: no\n"}
+{"Action":"fail","Package":"q"}
+{"Action":"pass","Package":"q","Test":"TestB"}`
+	tally := newTally()
+	tally.read(strings.NewReader(events), io.Discard)
+	tally.check("lint", false)
+	want := "failed: lint\nfailed: p.TestA\n    a_test.go:7: got 1, want 2\nfailed: q\n    panic: no\n"
+	if got := tally.reasons(); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
