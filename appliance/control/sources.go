@@ -14,6 +14,7 @@ import (
 
 	"breakwater/appliance/lists"
 	"breakwater/appliance/settings"
+	"breakwater/appliance/whole"
 )
 
 // SourceOptions are where the files of rules about source addresses are kept, and how they are fetched.
@@ -92,7 +93,7 @@ func newSources(c *Control, o SourceOptions) *sources {
 		c.log.Error("make the directory of lists", "err", err)
 	}
 	for dir, into := range map[string]map[string]SourceFile{o.Dir: s.lists, filepath.Join(o.Dir, "geo"): s.geo} {
-		if err := removeUnfinished(dir); err != nil {
+		if err := whole.RemoveUnfinished(dir); err != nil {
 			c.log.Error("remove unfinished files of lists", "err", err)
 		}
 		s.load(dir, into)

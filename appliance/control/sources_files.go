@@ -9,11 +9,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"breakwater/appliance/health"
 	"breakwater/appliance/lists"
+	"breakwater/appliance/whole"
 )
 
 // takeList checks a list while it comes, and puts it in place of the former one.
@@ -25,8 +25,8 @@ func (s *sources) takeList(name, from string, body io.Reader) (SourceFile, error
 	if err != nil {
 		return f, s.refuse(s.lists, s.Dir, f, err)
 	}
-	defer func() { _ = os.Remove(part) }() // gone already if all went well
-	entries, err := readList(part)
+	defer part.Discard()
+	entries, err := readList(part.Name())
 	if err != nil {
 		return f, s.refuse(s.lists, s.Dir, f, err)
 	}
@@ -58,8 +58,8 @@ func (s *sources) takeGeo(only, from string, body io.Reader) ([]SourceFile, erro
 	if err != nil {
 		return nil, refuse(err)
 	}
-	defer func() { _ = os.Remove(part) }() // gone already if all went well
-	g, err := lists.OpenGeo(part)
+	defer part.Discard()
+	g, err := lists.OpenGeo(part.Name())
 	if err != nil {
 		return nil, refuse(err)
 	}
@@ -75,11 +75,7 @@ func (s *sources) takeGeo(only, from string, body io.Reader) ([]SourceFile, erro
 		}
 		f := about
 		f.Name, f.Entries = name, counts[name]
-		copied, err := duplicate(part)
-		if err == nil {
-			err = s.accept(s.geo, dir, &f, copied, ".mmdb")
-		}
-		if err != nil {
+		if err := s.accept(s.geo, dir, &f, part, ".mmdb"); err != nil {
 			return nil, err
 		}
 		taken = append(taken, f)
@@ -90,36 +86,30 @@ func (s *sources) takeGeo(only, from string, body io.Reader) ([]SourceFile, erro
 	return taken, nil
 }
 
-// duplicate gives a file a second name, which costs nothing.
-func duplicate(path string) (string, error) {
-	second := path + ".copy"
-	return second, os.Link(path, second)
-}
-
-// receive writes what comes to the disk, unpacked, and gives the name of the file.
-func (s *sources) receive(body io.Reader, most int64) (name string, size int64, err error) {
+// receive writes what comes to the disk, unpacked.
+func (s *sources) receive(body io.Reader, most int64) (part *whole.File, size int64, err error) {
 	if s.Dir == "" {
-		return "", 0, ErrNoSources
+		return nil, 0, ErrNoSources
 	}
 	in, err := unpacked(body)
 	if err != nil {
-		return "", 0, err
+		return nil, 0, err
 	}
-	part, err := os.CreateTemp(s.Dir, incomingPart+"*")
-	if err != nil {
-		return "", 0, err
+	if part, err = whole.Create(s.Dir); err != nil {
+		return nil, 0, err
 	}
 	size, err = io.Copy(part, io.LimitReader(in, most+1))
 	if err == nil && size > most {
 		err = fmt.Errorf("the file is too large: at most %d MiB are taken", most>>20)
 	}
-	if err = errors.Join(err, part.Sync(), part.Close()); err != nil {
+	if err = errors.Join(err, part.Finish()); err != nil {
 		if errors.Is(err, syscall.ENOSPC) {
 			err = fmt.Errorf("%w: %w", ErrNoSpace, err)
 		}
-		return "", 0, errors.Join(err, os.Remove(part.Name()))
+		part.Discard()
+		return nil, 0, err
 	}
-	return part.Name(), size, nil
+	return part, size, nil
 }
 
 // unpacked reads gzip as what is in it: publishers of large files pack them (RFC 1952).
@@ -131,25 +121,9 @@ func unpacked(body io.Reader) (io.Reader, error) {
 	return gzip.NewReader(in)
 }
 
-// Files that are being written are called like this, with a number behind. What a power cut left of them is removed at the next start.
-const incomingPart, knownPart = "incoming.", "known."
-
-// removeUnfinished removes those of a directory. A list may be called the same, so its own two files stay.
-func removeUnfinished(dir string) error {
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		name, ending := e.Name(), filepath.Ext(e.Name())
-		if !strings.HasPrefix(name, incomingPart) && !strings.HasPrefix(name, knownPart) || ending == ".json" || ending == ".list" {
-			continue
-		}
-		err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
-	}
-	return err
-}
-
-// accept puts a file that was checked in place of the former one.
-func (s *sources) accept(all map[string]SourceFile, dir string, f *SourceFile, part, ending string) error {
-	if err := errors.Join(os.Rename(part, filepath.Join(dir, f.Name+ending)), syncDir(dir)); err != nil {
+// accept puts a file that was checked in place of the former one. A file can be accepted for countries, and again for networks.
+func (s *sources) accept(all map[string]SourceFile, dir string, f *SourceFile, part *whole.File, ending string) error {
+	if err := part.KeepCopy(filepath.Join(dir, f.Name+ending)); err != nil {
 		return err
 	}
 	f.Loaded = s.c.now().UTC()
@@ -208,14 +182,5 @@ func (s *sources) keep(dir string, f SourceFile) error {
 	if err != nil {
 		return err
 	}
-	part, err := os.CreateTemp(dir, knownPart+"*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(part.Name()) }() // gone already if all went well
-	_, err = part.Write(data)
-	if err := errors.Join(err, part.Sync(), part.Close()); err != nil {
-		return err
-	}
-	return os.Rename(part.Name(), filepath.Join(dir, f.Name+".json"))
+	return whole.Write(filepath.Join(dir, f.Name+".json"), data, 0o600)
 }

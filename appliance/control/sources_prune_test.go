@@ -74,10 +74,10 @@ func TestFilesOfFormerLists(t *testing.T) {
 // TestFilesThatNobodyKnows: what a power cut left is removed at the next start.
 func TestFilesThatNobodyKnows(t *testing.T) {
 	b := newListBox(t)
-	b.shield(`{ "lists": [ { "name": "incoming", "url": "` + b.server.URL + `/" } ] }`)
-	b.untilFiles("incoming.list")
+	b.shield(`{ "lists": [ { "name": "part", "url": "` + b.server.URL + `/" } ] }`)
+	b.untilFiles("part.list")
 	b.end()
-	unfinished := []string{"incoming.123", "incoming.123.copy", "known.4711", "geo/known.4711"}
+	unfinished := []string{".123.part", ".123-copy.part", "geo/.4711.part"}
 	for _, name := range append(unfinished, "far.list", "far.json") {
 		if err := os.WriteFile(filepath.Join(b.dir, "lists", name), []byte("{}"), 0o600); err != nil {
 			t.Fatal(err)
@@ -89,5 +89,5 @@ func TestFilesThatNobodyKnows(t *testing.T) {
 			t.Errorf("%s is still there: %v", name, err)
 		}
 	}
-	b.untilFiles("incoming.list")
+	b.untilFiles("part.list")
 }

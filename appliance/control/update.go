@@ -21,6 +21,7 @@ import (
 	"breakwater/appliance/host"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/update"
+	"breakwater/appliance/whole"
 )
 
 // Errors of updates that callers branch on, besides *update.Error and ErrNoAppliance.
@@ -69,7 +70,6 @@ type Update struct {
 
 const (
 	incomingName = "incoming" // an update that was checked as a whole
-	partName     = "incoming.part"
 	// updateRoom is what stays free for settings and logs, in bytes. An update needs its size twice: as it came, and
 	// unpacked for systemd-sysupdate.
 	updateRoom = 64 << 20
@@ -106,7 +106,7 @@ func (u *updates) on() bool { return u.System != nil }
 // load finds what an earlier run has received or installed. What was not whole is removed.
 func (u *updates) load() {
 	log := u.c.log
-	if err := errors.Join(os.MkdirAll(u.Dir, 0o700), removeIfThere(u.path(partName))); err != nil {
+	if err := errors.Join(os.MkdirAll(u.Dir, 0o700), whole.RemoveUnfinished(u.Dir)); err != nil {
 		log.Error("prepare the directory of updates", "err", err)
 	}
 	// An update whose installation was confirmed is removed. One that is still here may be half in its slot, also where
@@ -118,7 +118,7 @@ func (u *updates) load() {
 	}
 	if !errors.Is(err, os.ErrNotExist) {
 		log.Info("an update that is of no more use is removed", "err", err)
-		if err := removeIfThere(u.path(incomingName)); err != nil {
+		if err := whole.Remove(u.path(incomingName)); err != nil {
 			log.Error("remove the update", "err", err)
 		}
 	}
@@ -141,13 +141,6 @@ func (u *updates) inspectIncoming() (update.Release, error) {
 }
 
 func (u *updates) path(name string) string { return filepath.Join(u.Dir, name) }
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
-}
 
 // admit refuses what the unit that installs would refuse too.
 func (u *updates) admit(r update.Release) error {
@@ -238,7 +231,7 @@ func (u *updates) receive(in io.Reader, size int64) (r update.Release, err error
 		return r, err
 	}
 	if err := u.keep(io.MultiReader(&head, in)); err != nil {
-		return r, errors.Join(err, removeIfThere(u.path(partName)))
+		return r, err
 	}
 	u.c.conditions.Clear(updateAvailable, "")
 	u.c.log.Info("an update was received", "version", r.Version)
@@ -247,21 +240,15 @@ func (u *updates) receive(in io.Reader, size int64) (r update.Release, err error
 
 // keep checks a whole update while it writes it, and gives it its name once it is on the disk.
 func (u *updates) keep(in io.Reader) (err error) {
-	f, err := os.OpenFile(u.path(partName), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := whole.Create(u.Dir)
 	if err != nil {
 		return roomError(err)
 	}
-	_, err = update.Unpack(io.TeeReader(in, &keeping{u, f}), u.Key, nil)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
+	defer f.Discard()
+	if _, err = update.Unpack(io.TeeReader(in, &keeping{u, f}), u.Key, nil); err != nil {
 		return roomError(err)
 	}
-	if err := os.Rename(u.path(partName), u.path(incomingName)); err != nil {
-		return err
-	}
-	return syncDir(u.Dir)
+	return roomError(f.Keep(u.path(incomingName)))
 }
 
 func roomError(err error) error {
@@ -269,14 +256,6 @@ func roomError(err error) error {
 		return ErrNoSpace
 	}
 	return err
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // keeping counts what arrives, and looks for room where nobody said how much will.
@@ -330,7 +309,7 @@ func (c *Control) InstallUpdate() (version string, err error) {
 	u.jobs <- func(ctx context.Context) { // begin lets one job in
 		err := u.Install(ctx)
 		if err == nil {
-			err = removeIfThere(u.path(incomingName))
+			err = whole.Remove(u.path(incomingName))
 		}
 		u.end(UpdateInstalled, r, err)
 		if err != nil {
@@ -358,7 +337,7 @@ func (c *Control) ForgetUpdate() error {
 	case u.state != UpdateReceived && u.reason == "":
 		return ErrNoUpdate
 	case u.state == UpdateReceived:
-		if err := removeIfThere(u.path(incomingName)); err != nil {
+		if err := whole.Remove(u.path(incomingName)); err != nil {
 			return err
 		}
 		u.state, u.release = UpdateNone, nil

@@ -267,7 +267,7 @@ func TestWhatARestartFinds(t *testing.T) {
 		}
 	}
 	for name, content := range map[string][]byte{"runs already": b.made(running, b.key, 1), "is none": []byte("PK"), "is empty": nil} {
-		write("incoming.part", []byte("half"))
+		write(".4711.part", []byte("half"))
 		write("incoming", content)
 		b.restart()
 		b.want(control.UpdateNone, "", "")

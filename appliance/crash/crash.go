@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"breakwater/appliance/whole"
 )
 
 const (
@@ -236,24 +238,11 @@ func (l *Ledger) read() error {
 func (l *Ledger) write() {
 	data, err := json.Marshal(l.state)
 	if err == nil {
-		err = replace(l.file, data)
+		err = whole.Write(l.file, data, 0o600)
 	}
 	if err != nil {
 		l.log.Warn("write down what this process works with", "err", err)
 	}
-}
-
-func replace(path string, data []byte) error {
-	temporary := path + ".tmp"
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temporary, path)
 }
 
 // kernelTime is random(4)'s boot_id and CLOCK_BOOTTIME. A sandbox can hide the first (ProcSubset= in systemd.exec(5)).

@@ -31,6 +31,7 @@ import (
 	"breakwater/appliance/proxy"
 	"breakwater/appliance/status"
 	"breakwater/appliance/steering"
+	"breakwater/appliance/whole"
 )
 
 // Options are what an edge process is started with.
@@ -134,7 +135,7 @@ func open(o Options) (*Edge, error) {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
 	e := &Edge{options: o, started: time.Now(), changed: make(chan struct{}, 1)}
-	if err := e.removeUnfinished(); err != nil {
+	if err := whole.RemoveUnfinished(o.State); err != nil {
 		o.Log.Error("remove unfinished files", "err", err)
 	}
 	e.pools = origin.New(o.Log, &e.conditions)

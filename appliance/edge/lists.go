@@ -13,6 +13,7 @@ import (
 	"breakwater/appliance/health"
 	"breakwater/appliance/lists"
 	"breakwater/appliance/status"
+	"breakwater/appliance/whole"
 )
 
 const (
@@ -97,14 +98,14 @@ func (e *Edge) addLists(s *status.Edge) {
 func (e *Edge) putLists(w http.ResponseWriter, r *http.Request) {
 	e.lists.changing.Lock()
 	defer e.lists.changing.Unlock()
-	part, err := os.CreateTemp(e.options.State, ListsFile+partMark+"*")
+	part, err := whole.Create(e.options.State)
 	if err != nil {
 		refuse(w, http.StatusInsufficientStorage, "The lists cannot be kept", err)
 		return
 	}
-	defer func() { _ = os.Remove(part.Name()) }() // gone already if all went well
-	t, print, err := lists.Decode(io.TeeReader(http.MaxBytesReader(w, r.Body, lists.MaxEncoded), part))
-	kept := errors.Join(part.Sync(), part.Close())
+	defer part.Discard()
+	disk := &remembering{part, nil}
+	t, print, err := lists.Decode(io.TeeReader(http.MaxBytesReader(w, r.Body, lists.MaxEncoded), disk))
 	if err != nil {
 		refuse(w, http.StatusBadRequest, "The lists are not whole", err)
 		return
@@ -113,12 +114,26 @@ func (e *Edge) putLists(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnprocessableEntity, "The lists cannot be put in force; the former ones stay", err)
 		return
 	}
+	kept := disk.failed
 	if kept == nil {
-		kept = os.Rename(part.Name(), filepath.Join(e.options.State, ListsFile))
+		kept = part.Keep(filepath.Join(e.options.State, ListsFile))
 	}
 	e.tellListsKept(kept)
 	e.options.Log.Info("lists in force", "rules", len(t.Classes), "spans", len(t.V4)+len(t.V6))
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// remembering takes everything: a full disk is no reason to refuse lists that can be in force. After the first error it writes nothing.
+type remembering struct {
+	out    io.Writer
+	failed error
+}
+
+func (r *remembering) Write(p []byte) (int, error) {
+	if r.failed == nil {
+		_, r.failed = r.out.Write(p)
+	}
+	return len(p), nil
 }
 
 func (e *Edge) tellListsKept(err error) {

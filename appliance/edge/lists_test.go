@@ -1,10 +1,14 @@
 package edge
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"breakwater/appliance/lists"
@@ -63,6 +67,22 @@ func TestBrokenListsAreRefused(t *testing.T) {
 	}
 	if files, err := os.ReadDir(state); err != nil || len(files) != 1 {
 		t.Errorf("left behind: %v, %v", files, err)
+	}
+}
+
+// TestListsOnAFullDisk: a disk that takes nothing does not make a table broken, and is told behind it.
+func TestListsOnAFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	disk := &remembering{out: full}
+	if _, _, err := lists.Decode(io.TeeReader(bytes.NewReader(encodedTable()), disk)); err != nil {
+		t.Errorf("the table is refused: %v", err)
+	}
+	if !errors.Is(disk.failed, syscall.ENOSPC) {
+		t.Errorf("got %v, want that the disk is full", disk.failed)
 	}
 }
 

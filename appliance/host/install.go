@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"breakwater/appliance/whole"
 )
 
 // InstallRequestFile is where console leaves what breakwater-install.service shall do.
@@ -56,14 +58,7 @@ func (r InstallRequest) Write(file string) error {
 	if err != nil {
 		return err
 	}
-	temporary := file + ".new"
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("ask for the installation: %w", err)
-	}
-	if err := os.WriteFile(temporary, content, 0o644); err != nil {
-		return fmt.Errorf("ask for the installation: %w", err)
-	}
-	if err := os.Rename(temporary, file); err != nil {
+	if err := whole.Write(file, content, 0o644); err != nil {
 		return fmt.Errorf("ask for the installation: %w", err)
 	}
 	return nil

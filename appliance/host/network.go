@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"breakwater/appliance/settings"
+	"breakwater/appliance/whole"
 )
 
 // NetworkUnit brings the machine's network to what NetworkFile says. It runs when the machine starts, before
@@ -38,32 +39,13 @@ func SameNetwork(a, b settings.Settings) bool {
 // ApplyNetwork brings the machine to the network and the name of the settings, and returns when it is there. The errors
 // are a *Failed, in words for the operator, and those of the file and of D-Bus.
 func (h *Host) ApplyNetwork(ctx context.Context, s settings.Settings) error {
-	if err := writeFile(NetworkFile, settings.Encode(networkPart(s))); err != nil {
+	if err := errors.Join(whole.RemoveUnfinished(filepath.Dir(NetworkFile)), whole.Write(NetworkFile, settings.Encode(networkPart(s)), 0o644)); err != nil {
 		return fmt.Errorf("write the network's part of the settings: %w", err)
 	}
 	if err := h.Start(ctx, NetworkUnit); err != nil {
 		return err
 	}
 	return h.SetName(ctx, s.WithDefaults().Host.Name)
-}
-
-// writeFile replaces a file, whole or not at all, also when the power fails; what that leaves, the next one replaces. Others may read
-// it. Only one process writes in a directory.
-func writeFile(path string, content []byte) error {
-	temporary := filepath.Join(filepath.Dir(path), ".new")
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(file.Name()) }() // once renamed there is none
-	_, err = file.Write(content)
-	if err := errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
 }
 
 // ReadNetwork reads what ApplyNetwork wrote, as if a stranger had: a regular file of at most settings.MaxSize bytes
@@ -233,7 +215,7 @@ func (n *Network) write(have, wanted map[string]string) (changed map[string]bool
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return nil, err
 		}
-		if err := writeFile(path, []byte(wanted[file])); err != nil {
+		if err := errors.Join(whole.RemoveUnfinished(filepath.Dir(path)), whole.Write(path, []byte(wanted[file]), 0o644)); err != nil {
 			return nil, err
 		}
 	}

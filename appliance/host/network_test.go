@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"breakwater/appliance/settings"
+	"breakwater/appliance/whole"
 )
 
 // recorder is a network on a directory that writes down what it would do to a machine.
@@ -128,24 +129,6 @@ func TestApplyGoesOn(t *testing.T) {
 	}
 }
 
-// TestUnfinishedFileGoes: what a power cut left of a file is not there for ever.
-func TestUnfinishedFileGoes(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "network.json")
-	if err := os.WriteFile(filepath.Join(dir, ".new"), []byte("half of a document that is longer than the next"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := writeFile(path, []byte("whole")); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := os.ReadFile(path); err != nil || string(got) != "whole" {
-		t.Errorf("got %q, %v", got, err)
-	}
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
-		t.Errorf("there are %v, %v", entries, err)
-	}
-}
-
 func TestReadNetwork(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "network.json")
@@ -153,7 +136,7 @@ func TestReadNetwork(t *testing.T) {
 		t.Errorf("without a file: got %v, want ErrNotExist", err)
 	}
 	s := machine(t, `{ "name": "box", "interfaces": [ { "name": "lan0" } ] }`, `"updates": { "url": "https://updates.example.org/" }`)
-	if err := writeFile(path, settings.Encode(networkPart(s))); err != nil {
+	if err := whole.Write(path, settings.Encode(networkPart(s)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	got, err := ReadNetwork(path)

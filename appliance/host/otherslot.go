@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+
+	"breakwater/appliance/whole"
 )
 
 // Where the entries of systemd-boot and the names of the partitions are.
@@ -69,7 +71,10 @@ func ChooseOther(entries, labels, running string) (version string, err error) {
 			return "", err
 		}
 	}
-	return other.version, syncDir(entries)
+	if err := whole.SyncDir(entries); err != nil {
+		return "", fmt.Errorf("choose the version to start: %w", err)
+	}
+	return other.version, nil
 }
 
 func readEntries(dir string) ([]entry, error) {
@@ -114,14 +119,3 @@ func rename(dir, from, to string) error {
 	return nil
 }
 
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("choose the version to start: %w", err)
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("choose the version to start: %w", err)
-	}
-	return nil
-}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"breakwater/appliance/whole"
 )
 
 // ownFile holds the key and the chain of the operator's certificate. They are one file, so that no power cut leaves
@@ -43,7 +45,7 @@ func (c *Certificates) SetOwn(chainPEM, keyPEM []byte) error {
 	}
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	if err := writeFile(filepath.Join(c.dir, ownFile), content, 0o600); err != nil {
+	if err := whole.Write(filepath.Join(c.dir, ownFile), content, 0o600); err != nil {
 		return fmt.Errorf("keep the certificate: %w", err)
 	}
 	c.putOwn(p)
@@ -54,7 +56,7 @@ func (c *Certificates) SetOwn(chainPEM, keyPEM []byte) error {
 func (c *Certificates) RemoveOwn() error {
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	if err := removeFile(filepath.Join(c.dir, ownFile)); err != nil {
+	if err := whole.Remove(filepath.Join(c.dir, ownFile)); err != nil {
 		return err
 	}
 	c.putOwn(nil)

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"breakwater/appliance/whole"
 )
 
 // The files of the self-signed certificate. Others may read the certificate, to trust it.
@@ -71,7 +73,7 @@ func makeKey(path string) ([]byte, error) {
 		return nil, err
 	}
 	content := encode("PRIVATE KEY", der)
-	return content, writeFile(path, content, 0o600)
+	return content, whole.Write(path, content, 0o600)
 }
 
 // Refresh issues the self-signed certificate anew, with the key it has, when it lacks an address of the box, when its
@@ -131,7 +133,7 @@ func (c *Certificates) issue(keyPEM []byte, names []string) error {
 	if err != nil {
 		return fmt.Errorf("make certificate: %w", err)
 	}
-	if err := writeFile(filepath.Join(c.dir, CertificateFile), content, 0o644); err != nil {
+	if err := whole.Write(filepath.Join(c.dir, CertificateFile), content, 0o644); err != nil {
 		return err
 	}
 	c.mu.Lock()

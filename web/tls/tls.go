@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"breakwater/appliance/health"
+	"breakwater/appliance/whole"
 )
 
 // acmeProtocol is the application protocol of an authority that checks a name (RFC 8737 section 3).
@@ -58,7 +59,7 @@ type Certificates struct {
 // be read is a condition, not an error: the page must come up to replace it.
 func Open(dir string, log *slog.Logger) (*Certificates, error) {
 	c := &Certificates{dir: dir, log: log, now: time.Now, host: hostNames, trusted: make(map[string]bool)}
-	if err := removeUnfinished(dir); err != nil {
+	if err := whole.RemoveUnfinished(dir); err != nil {
 		log.Error("remove unfinished files of certificates", "err", err)
 	}
 	if err := c.openSelfSigned(); err != nil {
