@@ -118,4 +118,3 @@ func rename(dir, from, to string) error {
 	}
 	return nil
 }
-
