@@ -71,7 +71,7 @@ func ChooseOther(entries, labels, running string) (version string, err error) {
 			return "", err
 		}
 	}
-	if err := whole.SyncDir(entries); err != nil {
+	if err := whole.SyncFS(entries); err != nil {
 		return "", fmt.Errorf("choose the version to start: %w", err)
 	}
 	return other.version, nil
@@ -96,8 +96,8 @@ func readEntries(dir string) ([]entry, error) {
 func otherEntry(all []entry, labels, running string) (entry, error) {
 	var found entry
 	for _, e := range all {
-		whole := exists(filepath.Join(labels, "breakwater_"+e.version)) && exists(filepath.Join(labels, "breakwater_"+e.version+"_verity"))
-		if e.version != running && whole && e.version > found.version {
+		present := exists(filepath.Join(labels, "breakwater_"+e.version)) && exists(filepath.Join(labels, "breakwater_"+e.version+"_verity"))
+		if e.version != running && present && e.version > found.version {
 			found = e
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // ending is that of the name of a file that is being written. A dot and a number are before it.
@@ -113,6 +115,16 @@ func RemoveUnfinished(dir string) error {
 		}
 	}
 	return err
+}
+
+// SyncFS brings all of the file system of a directory to the disk. FAT needs that after a file was renamed: where the bytes of the file
+// are is written behind its new name, later.
+func SyncFS(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
 }
 
 // SyncDir makes the names in a directory last.

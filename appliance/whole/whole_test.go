@@ -44,6 +44,7 @@ func TestWrite(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o644 {
 		t.Errorf("got %v, %v", info, err)
 	}
+	must(t, SyncFS(dir))
 	must(t, Remove(path))
 	must(t, Remove(path))
 	has(t, dir)

@@ -18,6 +18,7 @@ import (
 	"breakwater/appliance/host"
 	"breakwater/appliance/settings"
 	"breakwater/appliance/update"
+	"breakwater/appliance/whole"
 )
 
 // roomLeft is what an update leaves free in /var for settings and logs, in bytes.
@@ -72,7 +73,15 @@ func (c *installUpdateCmd) install(ctx context.Context) (r update.Release, err e
 	if again != r { // control has put another in its place meanwhile
 		return r, errors.New("the update was changed while it was read")
 	}
-	return r, c.sysupdate(ctx)
+	if err := c.sysupdate(ctx); err != nil {
+		return r, err
+	}
+	// systemd-sysupdate waits for the disk to have the kernel's new name, but on FAT that name stands for no bytes until the inode is
+	// written as well, seconds later (vfat_rename in fs/fat/namei_vfat.c).
+	if err := whole.SyncFS(c.Kernels); err != nil {
+		return r, fmt.Errorf("bring the new version to the disk: %w", err)
+	}
+	return r, nil
 }
 
 // openIncoming opens control's file, update/incoming, which control could have replaced by a link to any other, or by a
