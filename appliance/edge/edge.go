@@ -143,7 +143,7 @@ func open(o Options) (*Edge, error) {
 	if e.steering, err = steering.New(o.Log); err != nil {
 		return nil, err
 	}
-	e.engine, err = proxy.New(proxy.Options{Pools: e.pools, Port: steering.ListenPort, Transparent: true})
+	e.engine, err = proxy.New(proxy.Options{Log: o.Log, Pools: e.pools, Port: steering.ListenPort, Transparent: true})
 	if err != nil {
 		return nil, fmt.Errorf("open the transparent listeners: %w", err)
 	}

@@ -15,6 +15,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -37,6 +38,8 @@ type Options struct {
 	Transparent bool
 	// Workers is the number of reactors. 0: one a core.
 	Workers int
+	// Log is told what the kernel does not have. nil: nobody is.
+	Log *slog.Logger
 }
 
 // Engine is the user path.
@@ -83,6 +86,9 @@ const (
 func New(o Options) (*Engine, error) {
 	if o.Workers == 0 {
 		o.Workers = runtime.NumCPU()
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{options: o, started: time.Now(), stats: make(map[string]*serviceStats), files: fileBudget()}
 	e.table.Store(newTable(&plan.Plan{}, o.Pools.Pool, e.serviceStats))

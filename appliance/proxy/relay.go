@@ -70,16 +70,8 @@ func (s *session) again(from *side) {
 func (s *session) copyOnce(from, to *side) (more, alive bool) {
 	bytes := s.worker.scratch[:readSize]
 	n, errno := read(from.fd, bytes)
-	switch {
-	case errno == unix.EAGAIN:
-		return false, true
-	case errno == unix.EINTR:
-		return true, true
-	case errno != 0:
-		s.broken(from, errno)
-		return false, false
-	case n == 0:
-		return false, s.ended(from, to)
+	if n <= 0 {
+		return s.nothing(from, to, errno)
 	}
 	s.moved(to, n)
 	if n >= bulkRead {
@@ -89,6 +81,20 @@ func (s *session) copyOnce(from, to *side) (more, alive bool) {
 	}
 	alive = s.send(to, bytes[:n])
 	return n == len(bytes) || from.hup, alive
+}
+
+// nothing is a read or splice that brought no bytes: there are none now, the side has ended, or it broke.
+func (s *session) nothing(from, to *side, errno unix.Errno) (more, alive bool) {
+	switch errno {
+	case unix.EAGAIN:
+		return false, true
+	case unix.EINTR:
+		return true, true
+	case 0:
+		return false, s.ended(from, to)
+	}
+	s.broken(from, errno)
+	return false, false
 }
 
 // spliceOnce moves one pipe full.
@@ -101,17 +107,7 @@ func (s *session) spliceOnce(from, to *side) (more, alive bool) {
 	n, errno := splice(from.fd, p.write, pipeSize)
 	if n <= 0 {
 		s.worker.givePipe(p)
-	}
-	switch {
-	case errno == unix.EAGAIN:
-		return false, true
-	case errno == unix.EINTR:
-		return true, true
-	case errno != 0:
-		s.broken(from, errno)
-		return false, false
-	case n == 0:
-		return false, s.ended(from, to)
+		return s.nothing(from, to, errno)
 	}
 	if n < trickle {
 		from.full = 0
@@ -141,6 +137,11 @@ func (s *session) moved(to *side, n int) {
 // send gives b to a side, and keeps a copy of what it does not take.
 func (s *session) send(to *side, b []byte) bool {
 	n, errno := write(to.fd, b)
+	return s.sent(to, b, n, errno)
+}
+
+// sent is what became of a write of b: n bytes of it were taken.
+func (s *session) sent(to *side, b []byte, n int, errno unix.Errno) bool {
 	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
 		s.broken(to, errno)
 		return false

@@ -76,6 +76,14 @@ func (s *session) side(k kind) *side {
 	return &s.clientSide
 }
 
+// ends gives the side of a kind, and the other.
+func (s *session) ends(k kind) (from, to *side) {
+	if k == kindOrigin {
+		return &s.originSide, &s.clientSide
+	}
+	return &s.clientSide, &s.originSide
+}
+
 func (d *side) blocked() bool { return d.pending != nil || d.pipe != nil }
 
 // sessionEvents are watched edge-triggered from the start and never changed: no epoll_ctl in a session's life.
@@ -156,10 +164,7 @@ func (w *worker) sessionEvent(s *session, t token, events uint32) {
 		}
 		return
 	}
-	from, to := &s.clientSide, &s.originSide
-	if t.kind == kindOrigin {
-		from, to = to, from
-	}
+	from, to := s.ends(t.kind)
 	if events&unix.EPOLLERR != 0 {
 		s.broken(from, socketError(int(from.fd)))
 		return

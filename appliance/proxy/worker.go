@@ -31,6 +31,8 @@ type worker struct {
 	buffers []*buffer
 	pipes   []*pipe
 	ready   []token // sessions and flows whose turn ended before their bytes did
+	ring    *ring   // nil: the kernel has none for us
+	batch   []token // sides of sessions that have bytes, for the ring
 
 	listeners  []listener
 	sessions   slab[session]
@@ -84,6 +86,7 @@ func newWorker(e *Engine, number int) (*worker, error) {
 func (w *worker) run(stop *bool) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	w.openRing()
 	events := make([]unix.EpollEvent, eventBatch)
 	for !*stop {
 		n := w.wait(events)
@@ -92,8 +95,11 @@ func (w *worker) run(stop *bool) {
 			w.busy = w.now
 		}
 		for i := range max(n, 0) {
-			w.handle(tokenOf(&events[i]), events[i].Events)
+			if t := tokenOf(&events[i]); !w.join(t, events[i].Events) {
+				w.handle(t, events[i].Events)
+			}
 		}
+		w.relayBatch()
 		w.resume()
 		if w.now-w.swept >= sweepEvery {
 			w.swept = w.now
@@ -208,6 +214,9 @@ func (w *worker) runQueue() {
 }
 
 func (w *worker) close() {
+	if w.ring != nil {
+		w.ring.close()
+	}
 	_ = unix.Close(w.wake)
 	_ = unix.Close(w.epoll)
 }

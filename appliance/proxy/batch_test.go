@@ -1,0 +1,220 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"breakwater/appliance/plan"
+	"breakwater/appliance/status"
+)
+
+// TestRing: each call of a batch has its own result, and nothing but receives and sends is carried out.
+func TestRing(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	r, err := newRing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	if err := r.enable(); err != nil {
+		t.Fatal(err)
+	}
+	pair := func() (ours, theirs int) {
+		t.Helper()
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _, _ = unix.Close(fds[0]), unix.Close(fds[1]) })
+		return fds[0], fds[1]
+	}
+	full, talker := pair()
+	silent, _ := pair()
+	ended, leaver := pair()
+	if _, err := unix.Write(talker, bytes.Repeat([]byte("x"), 100)); err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Shutdown(leaver, unix.SHUT_WR)
+	for round := range 3 * ringSlots { // more than the queues hold
+		r.receive(3, int32(full)) //nolint:gosec // a descriptor
+		r.receive(0, int32(silent))
+		r.receive(2, int32(ended))
+		r.receive(1, -1)
+		r.submit()
+		want := [4]int32{-int32(unix.EAGAIN), -int32(unix.EBADF), 0, 100}
+		if got := [4]int32(r.result[:4]); got != want {
+			t.Fatalf("round %d: got %v, want %v", round, got, want)
+		}
+		r.send(3, int32(talker), 100)
+		r.submit()
+		if r.result[3] != 100 {
+			t.Fatalf("round %d: %d bytes were sent", round, r.result[3])
+		}
+		b := make([]byte, 200)
+		if n, err := unix.Read(full, b); n != 100 || err != nil {
+			t.Fatalf("read %d, %v", n, err)
+		}
+		if _, err := unix.Write(talker, b[:100]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const opOpen = 18 // IORING_OP_OPENAT
+	r.add(ringCall{op: opOpen, fd: unix.AT_FDCWD}, 0)
+	r.submit()
+	if got := r.result[0]; got != -int32(unix.EACCES) {
+		t.Errorf("a call that is not allowed ended with %d, want EACCES", got)
+	}
+}
+
+// hold stops all workers until release, so that what comes meanwhile is one batch of each.
+func (b *box) hold(t *testing.T) (release func()) {
+	t.Helper()
+	gate := make(chan struct{})
+	var held sync.WaitGroup
+	for _, w := range b.workers {
+		held.Add(1)
+		if !w.do(func() {
+			if w.ring == nil {
+				t.Error("a worker has no ring")
+			}
+			held.Done()
+			<-gate
+		}) {
+			t.Fatal("a worker has ended")
+		}
+	}
+	held.Wait()
+	return func() { close(gate) }
+}
+
+// TestManyAtOnce: messages of all sizes that come in one batch, with ends and resets among them, go where they belong.
+func TestManyAtOnce(t *testing.T) {
+	b := start(t, serveTCP(t, echo), nil)
+	sizes := []int{1, 64, ringRead - 1, ringRead, ringRead + 1, 3*ringRead + 5, 64}
+	var clients []*net.TCPConn
+	for range 3 * ringSlots {
+		c := dial(t, b.edge4)
+		mustWrite(t, c, []byte("first"))
+		mustRead(t, c, "first")
+		clients = append(clients, c)
+	}
+	for round := range 4 {
+		release := b.hold(t)
+		for i, c := range clients {
+			mustWrite(t, c, random(sizes[(i+round)%len(sizes)], byte(i+round)))
+		}
+		release()
+		for i, c := range clients {
+			want := random(sizes[(i+round)%len(sizes)], byte(i+round))
+			got := make([]byte, len(want))
+			if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("round %d: client %d got other bytes than it sent: %v", round, i, err)
+			}
+		}
+	}
+	release := b.hold(t)
+	for i, c := range clients {
+		switch i % 3 {
+		case 0:
+			mustWrite(t, c, []byte("last"))
+			_ = c.CloseWrite()
+		case 1:
+			mustWrite(t, c, []byte("last"))
+			_ = c.SetLinger(0)
+			_ = c.Close()
+		default:
+			mustWrite(t, c, []byte("more"))
+		}
+	}
+	release()
+	for i, c := range clients {
+		switch i % 3 {
+		case 0:
+			if got, err := io.ReadAll(c); err != nil || string(got) != "last" {
+				t.Errorf("client %d read %q, %v", i, got, err)
+			}
+		case 2:
+			mustRead(t, c, "more")
+		}
+	}
+	eventually(t, "their ends", func() bool {
+		return b.count(plan.TCP, status.Normal) == ringSlots && b.count(plan.TCP, status.ClientReset) == ringSlots
+	})
+}
+
+// TestManyThatStall: what origins do not take waits, and is given to them when they do.
+func TestManyThatStall(t *testing.T) {
+	const size, piece = 12 << 20, 2000
+	read := make(chan struct{})
+	got := make(chan []byte, 4)
+	b := start(t, serveTCP(t, func(c *net.TCPConn) {
+		<-read
+		all, _ := io.ReadAll(c)
+		got <- all
+	}), nil)
+	want := random(size, 7)
+	var running sync.WaitGroup
+	for range cap(got) {
+		c := dial(t, b.edge4)
+		running.Go(func() {
+			for rest := want; len(rest) > 0; {
+				n, err := c.Write(rest[:min(piece, len(rest))])
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				rest = rest[n:]
+			}
+			_ = c.CloseWrite()
+		})
+	}
+	time.Sleep(time.Second) // by then all buffers are full
+	close(read)
+	for range cap(got) {
+		if all := <-got; !bytes.Equal(all, want) {
+			t.Errorf("an origin got %d bytes, which are not the %d that were sent", len(all), len(want))
+		}
+	}
+	running.Wait()
+}
+
+// TestResetOfBothInOneBatch: a session of which both sides are in a batch ends once, and the other sessions of the batch go on.
+func TestResetOfBothInOneBatch(t *testing.T) {
+	origins := make(chan *net.TCPConn, 2)
+	done := make(chan struct{})
+	defer close(done)
+	b := start(t, serveTCP(t, func(c *net.TCPConn) { origins <- c; <-done }), nil)
+	client, other := dial(t, b.edge4), (*net.TCPConn)(nil)
+	origin := <-origins
+	other = dial(t, b.edge4)
+	otherOrigin := <-origins
+	release := b.hold(t)
+	mustWrite(t, client, []byte("up"))
+	mustWrite(t, origin, []byte("down"))
+	mustWrite(t, other, []byte("up"))
+	release()
+	mustRead(t, origin, "up")
+	mustRead(t, client, "down")
+	mustRead(t, otherOrigin, "up")
+	release = b.hold(t)
+	mustWrite(t, client, []byte("up"))
+	mustWrite(t, other, []byte("again"))
+	_ = origin.SetLinger(0)
+	_ = origin.Close()
+	release()
+	mustRead(t, otherOrigin, "again")
+	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the client saw %v of the origin's reset", err)
+	}
+	eventually(t, "one end", func() bool { return b.count(plan.TCP, status.OriginReset) == 1 && len(b.all()) == 1 })
+}
