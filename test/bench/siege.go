@@ -8,10 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +17,7 @@ import (
 	"breakwater/appliance/lists"
 	"breakwater/appliance/plan"
 	"breakwater/test/attack/flood"
+	"breakwater/test/lab"
 )
 
 // besieged is the two boxes.
@@ -165,25 +164,10 @@ func list(ctx context.Context, e engine, prefixes int) (undo func() error, err e
 }
 
 // takeFrames lets a veth take the attackers' frames, which otherwise needs a program at it: GRO makes it poll, as a network card
-// does (SIOCETHTOOL with struct ethtool_value of linux/ethtool.h).
+// does.
 func takeFrames(name string) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
+	if _, err := lab.Ethtool(name, unix.ETHTOOL_SGRO, 1); err != nil {
 		return fmt.Errorf("turn GRO on: %w", err)
-	}
-	defer unix.Close(fd) //nolint:errcheck // nothing was written
-	value := struct{ command, value uint32 }{unix.ETHTOOL_SGRO, 1}
-	var request struct { // struct ifreq with ifr_data
-		name [unix.IFNAMSIZ]byte
-		data unsafe.Pointer
-		_    [16]byte
-	}
-	copy(request.name[:unix.IFNAMSIZ-1], name)
-	request.data = unsafe.Pointer(&value)
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request)))
-	runtime.KeepAlive(&value)
-	if errno != 0 {
-		return fmt.Errorf("turn GRO on: %w", errno)
 	}
 	return nil
 }

@@ -3,9 +3,7 @@ package loss
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
-	"unsafe"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -38,7 +36,7 @@ func Plain(netns, interfaceName string) (undo func() error, err error) {
 		}
 		segments = l.Attrs().GSOMaxSegs
 		for _, s := range switches {
-			value, err := ethtool(interfaceName, s.get, 0)
+			value, err := lab.Ethtool(interfaceName, s.get, 0)
 			if err != nil {
 				return fmt.Errorf("read %s: %w", s.name, err)
 			}
@@ -71,35 +69,12 @@ func change(interfaceName string, segments int, values []uint32) error {
 	}
 	for _, i := range order {
 		// What is off because of a program at the other end cannot be set, not even to off.
-		if value, err := ethtool(interfaceName, switches[i].get, 0); err == nil && value == values[i] {
+		if value, err := lab.Ethtool(interfaceName, switches[i].get, 0); err == nil && value == values[i] {
 			continue
 		}
-		if _, err := ethtool(interfaceName, switches[i].set, values[i]); err != nil {
+		if _, err := lab.Ethtool(interfaceName, switches[i].set, values[i]); err != nil {
 			errs = append(errs, fmt.Errorf("set %s to %d: %w", switches[i].name, values[i], err))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// ethtool is SIOCETHTOOL with struct ethtool_value. It returns the value that is there then.
-func ethtool(interfaceName string, command, value uint32) (uint32, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer unix.Close(fd) //nolint:errcheck // nothing was written
-	content := struct{ command, value uint32 }{command, value}
-	var request struct { // struct ifreq with ifr_data
-		name [unix.IFNAMSIZ]byte
-		data unsafe.Pointer
-		_    [16]byte
-	}
-	copy(request.name[:unix.IFNAMSIZ-1], interfaceName)
-	request.data = unsafe.Pointer(&content)
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request)))
-	runtime.KeepAlive(&content)
-	if errno != 0 {
-		return 0, errno
-	}
-	return content.value, nil
 }
