@@ -69,17 +69,25 @@ func (w *worker) receive(l *listener) {
 	if errno != 0 {
 		return // EAGAIN, or the error of an answer sent earlier: nothing was received
 	}
+	if n > 1 && w.ring != nil {
+		w.forwardTogether(b, n)
+		return
+	}
 	table := w.engine.table.Load()
 	for i := range n {
-		client, edge := b.from(i), b.destination(i)
-		f := w.flows.find(keyOf(client, edge))
-		if f == nil {
-			if f = w.newFlow(table, client, edge); f == nil {
-				continue
-			}
+		if f := w.flowOf(table, b, i); f != nil {
+			w.forward(f, b, i)
 		}
-		w.forward(f, b, i)
 	}
+}
+
+// flowOf is the flow of a datagram, perhaps a new one; nil: there is none for it, and that is counted.
+func (w *worker) flowOf(table *table, b *batch, i int) *flow {
+	client, edge := b.from(i), b.destination(i)
+	if f := w.flows.find(keyOf(client, edge)); f != nil {
+		return f
+	}
+	return w.newFlow(table, client, edge)
 }
 
 // newFlow opens a flow for a datagram of no flow, or counts why not.
@@ -225,23 +233,31 @@ func (f *flow) makeHeader() ([]byte, error) {
 
 // forward gives datagram i of the batch to the origin.
 func (w *worker) forward(f *flow, b *batch, i int) {
-	payload := b.payload(i)
-	datagram := payload
-	if f.header != nil && !(f.headed && f.service.UDPHeader == plan.UDPV2First) {
-		datagram = b.withHeader(i, f.header)
-	}
+	_, errno := write(f.fd, w.outgoing(f, b, i))
+	w.forwarded(f, len(b.payload(i)), errno)
+}
+
+// outgoing is datagram i as the origin is to get it. It counts as heard.
+func (w *worker) outgoing(f *flow, b *batch, i int) []byte {
 	f.active = w.now
-	w.heard(f, len(payload))
-	_, errno := write(f.fd, datagram)
+	w.heard(f, len(b.payload(i)))
+	if f.header != nil && !(f.headed && f.service.UDPHeader == plan.UDPV2First) {
+		return b.withHeader(i, f.header)
+	}
+	return b.payload(i)
+}
+
+// forwarded is what became of a datagram of size bytes.
+func (w *worker) forwarded(f *flow, size int, errno unix.Errno) {
 	if errno != 0 {
 		w.flowError(f, errno)
 		return
 	}
 	f.headed = true
-	f.toOrigin += uint64(len(payload))
+	f.toOrigin += uint64(size) //nolint:gosec // not negative
 	f.datagrams[0]++
 	shard := &f.service.stats.shards[w.number]
-	shard.bytesToOrigin.Add(uint64(len(payload)))
+	shard.bytesToOrigin.Add(uint64(size)) //nolint:gosec // not negative
 	shard.datagramsToOrigin.Add(1)
 }
 
@@ -271,10 +287,8 @@ func (w *worker) flowEvent(f *flow, t token) {
 		if errno == unix.EAGAIN {
 			return
 		}
-		if errno != 0 && errno != unix.EINTR {
-			if w.flowError(f, errno); w.flows.at(t.index, t.generation) == nil {
-				return
-			}
+		if errno != 0 && !w.unanswered(t, errno) {
+			return
 		}
 		for i := range n {
 			w.answer(f, b.payload(i))
@@ -289,23 +303,44 @@ func (w *worker) flowEvent(f *flow, t token) {
 	}
 }
 
+// unanswered is a read of a flow that failed. It reports whether the flow goes on.
+func (w *worker) unanswered(t token, errno unix.Errno) bool {
+	f := w.flows.at(t.index, t.generation)
+	if f != nil && errno != unix.EINTR {
+		w.flowError(f, errno)
+	}
+	return w.flows.at(t.index, t.generation) != nil
+}
+
 // answer gives one datagram of the origin to the client.
 func (w *worker) answer(f *flow, payload []byte) {
+	if payload, ok := w.answerable(f, payload); ok {
+		w.answered(f, len(payload), sendTo(f.reply.fd, payload, &f.to))
+	}
+}
+
+// answerable is what the client is to get of an answer; not ok: nothing, which is counted.
+func (w *worker) answerable(f *flow, payload []byte) (rest []byte, ok bool) {
 	if f.service.UDPHeader == plan.UDPSPP {
 		client, edge, rest, ok := header.ParseSPP(payload)
 		if !ok || client != f.client || edge != f.edge {
 			w.reasons.udp[status.BadSPP].Add(1)
-			return
+			return nil, false
 		}
 		payload = rest
 	}
 	if !f.mayAnswer(len(payload)) {
 		w.reasons.udp[status.Amplification].Add(1)
-		return
+		return nil, false
 	}
 	f.active = w.now
 	f.target.Origin.Answered()
-	switch errno := sendTo(f.reply.fd, payload, &f.to); errno {
+	return payload, true
+}
+
+// answered is what became of an answer of size bytes.
+func (w *worker) answered(f *flow, size int, errno unix.Errno) {
+	switch errno {
 	case 0:
 	case unix.EMSGSIZE:
 		w.reasons.udp[status.Oversize].Add(1)
@@ -315,10 +350,10 @@ func (w *worker) answer(f *flow, payload []byte) {
 		return
 	}
 	f.answered = true
-	f.toClient += uint64(len(payload))
+	f.toClient += uint64(size) //nolint:gosec // not negative
 	f.datagrams[1]++
 	shard := &f.service.stats.shards[w.number]
-	shard.bytesToClient.Add(uint64(len(payload)))
+	shard.bytesToClient.Add(uint64(size)) //nolint:gosec // not negative
 	shard.datagramsToClient.Add(1)
 }
 

@@ -18,7 +18,7 @@ type ring struct {
 	fd      int
 	memory  []byte // the two queues
 	entries []byte // what is to be done
-	buffers []byte // ringSlots of ringRead bytes
+	buffers []byte // ringSlots of ringBuffer bytes; memory that is never written to is none
 	tail    *uint32
 	head    *uint32 // of completions
 	ready   *uint32 // their tail
@@ -31,8 +31,8 @@ type ring struct {
 const (
 	// ringSlots is how much is done at once. The bytes of the first wait for the reads of all others, so it is not large.
 	ringSlots = 32
-	// ringRead is how much is read at once; who sends more is read again by itself.
-	ringRead = 8 << 10
+	// ringBuffer takes any datagram.
+	ringBuffer = 64 << 10
 )
 
 // ringCall is struct io_uring_sqe of linux/io_uring.h, as far as receives and sends need it.
@@ -41,12 +41,15 @@ type ringCall struct {
 	_      uint8
 	_      uint16
 	fd     int32
-	_      uint64
-	addr   uint64
+	to     uint64 // a sockaddr; 0: whom the socket is connected to
+	data   uint64
 	length uint32
 	flags  uint32 // as of recv(2) and send(2)
 	slot   uint64
-	_      [3]uint64
+	_      uint32
+	toSize uint16
+	_      uint16
+	_      [2]uint64
 }
 
 // ringResult is struct io_uring_cqe.
@@ -123,7 +126,7 @@ func (r *ring) open(setup *ringSetup) (err error) {
 	if r.entries, err = unix.Mmap(r.fd, ringEntries, int(unsafe.Sizeof(*r.calls)), own, unix.MAP_SHARED|unix.MAP_POPULATE); err != nil {
 		return err
 	}
-	if r.buffers, err = unix.Mmap(-1, 0, ringSlots*ringRead, own, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err != nil {
+	if r.buffers, err = unix.Mmap(-1, 0, ringSlots*ringBuffer, own, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err != nil {
 		return err
 	}
 	at := func(offset uint32) unsafe.Pointer { return unsafe.Pointer(&r.memory[offset]) }
@@ -164,20 +167,26 @@ func (r *ring) close() {
 }
 
 // buffer is where the bytes of a slot are.
-func (r *ring) buffer(slot int) []byte { return r.buffers[slot*ringRead : (slot+1)*ringRead] }
+func (r *ring) buffer(slot int) []byte { return r.buffers[slot*ringBuffer : (slot+1)*ringBuffer] }
 
-// receive queues a read into the buffer of a slot.
-func (r *ring) receive(slot int, fd int32) {
-	r.add(ringCall{op: ringReceive, fd: fd, length: ringRead, flags: unix.MSG_DONTWAIT}, slot)
+// receive queues a read of at most size bytes into the buffer of a slot.
+func (r *ring) receive(slot int, fd int32, size int) {
+	r.add(slot, r.buffer(slot)[:size], ringCall{op: ringReceive, fd: fd, flags: unix.MSG_DONTWAIT})
 }
 
-// send queues a write of n bytes of the buffer of a slot.
-func (r *ring) send(slot int, fd int32, n int) {
-	r.add(ringCall{op: ringSend, fd: fd, length: uint32(n), flags: unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL}, slot) //nolint:gosec // at most ringRead
+// send queues a write of b, which must stay as it is until submit.
+func (r *ring) send(slot int, fd int32, b []byte) {
+	r.add(slot, b, ringCall{op: ringSend, fd: fd, flags: unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL})
 }
 
-func (r *ring) add(c ringCall, slot int) {
-	c.slot, c.addr = uint64(slot), uint64(uintptr(unsafe.Pointer(&r.buffers[slot*ringRead]))) //nolint:gosec // below ringSlots
+// sendTo is send to an address, which must stay as well.
+func (r *ring) sendTo(slot int, fd int32, b []byte, to *sockaddr) {
+	r.add(slot, b, ringCall{op: ringSend, fd: fd, flags: unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL,
+		to: uint64(uintptr(unsafe.Pointer(&to.data))), toSize: uint16(to.size)}) //nolint:gosec // 28 at most
+}
+
+func (r *ring) add(slot int, b []byte, c ringCall) {
+	c.slot, c.data, c.length = uint64(slot), uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), uint32(len(b)) //nolint:gosec // small
 	r.calls[(*r.tail+r.queued)%ringSlots] = c
 	r.queued++
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"breakwater/appliance/header"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
@@ -46,16 +48,16 @@ func TestRing(t *testing.T) {
 	}
 	_ = unix.Shutdown(leaver, unix.SHUT_WR)
 	for round := range 3 * ringSlots { // more than the queues hold
-		r.receive(3, int32(full)) //nolint:gosec // a descriptor
-		r.receive(0, int32(silent))
-		r.receive(2, int32(ended))
-		r.receive(1, -1)
+		r.receive(3, int32(full), 100)
+		r.receive(0, int32(silent), 100)
+		r.receive(2, int32(ended), 100)
+		r.receive(1, -1, 100)
 		r.submit()
 		want := [4]int32{-int32(unix.EAGAIN), -int32(unix.EBADF), 0, 100}
 		if got := [4]int32(r.result[:4]); got != want {
 			t.Fatalf("round %d: got %v, want %v", round, got, want)
 		}
-		r.send(3, int32(talker), 100)
+		r.send(3, int32(talker), r.buffer(3)[:100])
 		r.submit()
 		if r.result[3] != 100 {
 			t.Fatalf("round %d: %d bytes were sent", round, r.result[3])
@@ -69,7 +71,7 @@ func TestRing(t *testing.T) {
 		}
 	}
 	const opOpen = 18 // IORING_OP_OPENAT
-	r.add(ringCall{op: opOpen, fd: unix.AT_FDCWD}, 0)
+	r.add(0, []byte("/etc/hostname\x00"), ringCall{op: opOpen, fd: unix.AT_FDCWD})
 	r.submit()
 	if got := r.result[0]; got != -int32(unix.EACCES) {
 		t.Errorf("a call that is not allowed ended with %d, want EACCES", got)
@@ -100,7 +102,7 @@ func (b *box) hold(t *testing.T) (release func()) {
 // TestManyAtOnce: messages of all sizes that come in one batch, with ends and resets among them, go where they belong.
 func TestManyAtOnce(t *testing.T) {
 	b := start(t, serveTCP(t, echo), nil)
-	sizes := []int{1, 64, ringRead - 1, ringRead, ringRead + 1, 3*ringRead + 5, 64}
+	sizes := []int{1, 64, togetherRead - 1, togetherRead, togetherRead + 1, 3*togetherRead + 5, 64}
 	var clients []*net.TCPConn
 	for range 3 * ringSlots {
 		c := dial(t, b.edge4)
@@ -217,4 +219,98 @@ func TestResetOfBothInOneBatch(t *testing.T) {
 		t.Errorf("the client saw %v of the origin's reset", err)
 	}
 	eventually(t, "one end", func() bool { return b.count(plan.TCP, status.OriginReset) == 1 && len(b.all()) == 1 })
+}
+
+// TestManyDatagramsAtOnce: datagrams of many flows in one batch each way arrive in their order, whole, and with their headers.
+func TestManyDatagramsAtOnce(t *testing.T) {
+	const clients, each = 40, 3 // more than a batch of every worker
+	sizes := []int{0, 1, 64, 1200, 9000, 60000}
+	payload := func(client, n int) []byte { return random(sizes[(client+n)%len(sizes)], byte(client*each+n)) }
+	for _, mode := range []plan.UDPHeader{plan.UDPNone, plan.UDPV2Each, plan.UDPV2First, plan.UDPSPP} {
+		t.Run(string(mode), func(t *testing.T) {
+			type asked struct {
+				from    netip.AddrPort
+				payload []byte
+				headed  bool
+			}
+			origin, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer origin.Close()
+			_ = origin.SetReadBuffer(8 << 20)
+			_ = origin.SetDeadline(time.Now().Add(20 * time.Second))
+			b := start(t, uint16(origin.LocalAddr().(*net.UDPAddr).Port), func(p *plan.Plan) { p.Services[0].UDPHeader = mode })
+			release := b.hold(t)
+			var conns []*net.UDPConn
+			for i := range clients {
+				c := dialUDP(t, b.edge4)
+				_ = c.SetReadBuffer(1 << 20)
+				conns = append(conns, c)
+				for n := range each {
+					mustWrite(t, c, payload(i, n))
+				}
+			}
+			release()
+			var list []asked
+			for range clients * each {
+				buffer := make([]byte, 65536)
+				n, from, err := origin.ReadFromUDPAddrPort(buffer)
+				if err != nil {
+					t.Fatalf("after %d datagrams: %v", len(list), err)
+				}
+				a := asked{from, buffer[:n], false}
+				if src, dst, rest, ok := header.ParseSPP(a.payload); mode == plan.UDPSPP && ok {
+					h := header.SPP(src, dst)
+					a.payload, a.headed = append(h[:], rest...), true
+				} else if _, rest, err := header.ParseDatagram(a.payload); mode != plan.UDPSPP && err == nil {
+					a.payload, a.headed = rest, true
+				}
+				list = append(list, a)
+			}
+			seen := map[netip.AddrPort]int{}
+			release = b.hold(t)
+			for _, a := range list {
+				want := mode == plan.UDPV2Each || mode == plan.UDPSPP || mode == plan.UDPV2First && seen[a.from] == 0
+				if seen[a.from]++; a.headed != want {
+					t.Errorf("datagram %d of a flow: header %v, want %v", seen[a.from], a.headed, want)
+				}
+				if _, err := origin.WriteToUDPAddrPort(a.payload, a.from); err != nil {
+					t.Fatal(err)
+				}
+			}
+			release()
+			buffer := make([]byte, 65536)
+			for i, c := range conns {
+				for n := range each {
+					got, err := c.Read(buffer)
+					if err != nil || !bytes.Equal(buffer[:got], payload(i, n)) {
+						t.Fatalf("answer %d to client %d has %d bytes, %v; want the %d that it sent", n, i, got, err, len(payload(i, n)))
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestManyRefused: an origin that is away ends every flow of a batch once, and the next datagrams begin others.
+func TestManyRefused(t *testing.T) {
+	b := start(t, freePort(t), nil)
+	var conns []*net.UDPConn
+	for range 8 {
+		conns = append(conns, dialUDP(t, b.edge4))
+	}
+	for range 4 {
+		release := b.hold(t)
+		for _, c := range conns {
+			for range 3 {
+				mustWrite(t, c, []byte("anybody?"))
+			}
+		}
+		release()
+		eventually(t, "no flow is left", func() bool { return len(b.all()) == 0 })
+	}
+	if got := b.count(plan.UDP, status.OriginRefused); got < uint64(len(conns)) {
+		t.Errorf("%d flows were refused, want one of each client at least", got)
+	}
 }

@@ -32,7 +32,8 @@ type worker struct {
 	pipes   []*pipe
 	ready   []token // sessions and flows whose turn ended before their bytes did
 	ring    *ring   // nil: the kernel has none for us
-	batch   []token // sides of sessions that have bytes, for the ring
+	sides   []token // of sessions that have bytes, for the ring
+	answers []token // flows whose origins have answered, as well
 
 	listeners  []listener
 	sessions   slab[session]
@@ -99,7 +100,7 @@ func (w *worker) run(stop *bool) {
 				w.handle(t, events[i].Events)
 			}
 		}
-		w.relayBatch()
+		w.serveTogether()
 		w.resume()
 		if w.now-w.swept >= sweepEvery {
 			w.swept = w.now
