@@ -34,6 +34,7 @@ type flow struct {
 	port     uint16     // source port to be quarantined; 0: the kernel chose
 	headed   bool       // v2-first: the header is out
 	queued   bool       // it stands in the worker's ready list
+	sending  bool       // a datagram of it is in the ring
 	answered bool       // the origin has answered since the client's last datagram
 	rounds   uint8      // how often the client spoke after an answer
 	wireIn   uint64     // bytes on the wire, while the client is unproven

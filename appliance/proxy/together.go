@@ -118,37 +118,44 @@ func (s *session) relayed(k kind, b []byte, came, sent int32) {
 
 func errnoOf(result int32) unix.Errno { return unix.Errno(max(-result, 0)) } //nolint:gosec // not negative
 
-// forwardTogether gives the first n datagrams of a batch to their origins. The first one of a flow that has a header there only goes
-// alone: whether others have to bring it depends on it.
+// forwardTogether gives the first n datagrams of a batch to their origins, at most one of a flow at a time: what becomes of one decides
+// how the next one goes, or whether it begins another flow. The first one of a flow that has a header there only goes alone.
 func (w *worker) forwardTogether(b *batch, n int) {
-	var flows [ringSlots]token
-	r := w.ring
+	var under [ringSlots]token // way
 	table := w.engine.table.Load()
 	for i := range n {
 		f := w.flowOf(table, b, i)
-		if f == nil {
-			continue
+		if f != nil && f.sending {
+			w.settle(b, under[:i])
+			f = w.flowOf(table, b, i)
 		}
-		if f.service.UDPHeader == plan.UDPV2First && !f.headed {
+		switch {
+		case f == nil:
+		case f.service.UDPHeader == plan.UDPV2First && !f.headed:
 			w.forward(f, b, i)
-			continue
+		default:
+			under[i] = token{kindFlow, f.index, f.gen}
+			f.sending = true
+			w.ring.send(i, f.fd, w.outgoing(f, b, i))
 		}
-		flows[i] = token{kindFlow, f.index, f.gen}
-		r.send(i, f.fd, w.outgoing(f, b, i))
 	}
-	r.submit()
-	for i := range n {
-		if flows[i].kind != kindFlow {
-			continue
-		}
-		errno := errnoOf(r.result[i])
-		if f := w.flows.at(flows[i].index, flows[i].generation); f != nil {
-			w.forwarded(f, len(b.payload(i)), errno)
-		} else if errno != 0 { // one before it has ended the flow
-			w.reasons.udp[connectReason(errno)].Add(1)
+	w.settle(b, under[:n])
+}
+
+// settle sends the datagrams that are under way, and notes what became of them.
+func (w *worker) settle(b *batch, under []token) {
+	w.ring.submit()
+	for i, t := range under {
+		if t.kind == kindFlow {
+			under[i] = token{}
+			f := w.flows.at(t.index, t.generation)
+			f.sending = false
+			w.forwarded(f, len(b.payload(i)), errnoOf(w.ring.result[i]))
 		}
 	}
 }
+
+var _ [ringSlots - datagramBatch]struct{} // each datagram of a batch has a slot
 
 // answerTogether gives a datagram of each flow's origin to its client, and once more of those that had one. Who has more still, or
 // told of an error, is served alone.
