@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -31,7 +30,6 @@ import (
 	"breakwater/appliance/proxy"
 	"breakwater/appliance/status"
 	"breakwater/appliance/steering"
-	"breakwater/appliance/whole"
 )
 
 // Options are what an edge process is started with.
@@ -131,13 +129,10 @@ func Run(ctx context.Context, o Options) error {
 }
 
 func open(o Options) (*Edge, error) {
-	if err := os.MkdirAll(o.State, 0o700); err != nil {
-		return nil, fmt.Errorf("make the state directory: %w", err)
+	if err := prepareState(o); err != nil {
+		return nil, err
 	}
 	e := &Edge{options: o, started: time.Now(), changed: make(chan struct{}, 1)}
-	if err := whole.RemoveUnfinished(o.State); err != nil {
-		o.Log.Error("remove unfinished files", "err", err)
-	}
 	e.pools = origin.New(o.Log, &e.conditions)
 	var err error
 	if e.steering, err = steering.New(o.Log); err != nil {

@@ -129,6 +129,26 @@ func TestApplyGoesOn(t *testing.T) {
 	}
 }
 
+// TestUnfinishedFileGoes: what an end in the middle of a file left is not there for ever.
+func TestUnfinishedFileGoes(t *testing.T) {
+	r := newRecorder(t)
+	dir := filepath.Join(r.Root, networkDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	part, err := whole.Create(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.apply(t, machine(t, `{ "interfaces": [ { "name": "lan0" } ] }`))
+	if _, err := os.Stat(part.Name()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the unfinished file: %v, want that there is none", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) == 0 {
+		t.Errorf("there are %v, %v", entries, err)
+	}
+}
+
 func TestReadNetwork(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "network.json")

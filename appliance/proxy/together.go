@@ -121,12 +121,12 @@ func errnoOf(result int32) unix.Errno { return unix.Errno(max(-result, 0)) } //n
 // forwardTogether gives the first n datagrams of a batch to their origins, at most one of a flow at a time: what becomes of one decides
 // how the next one goes, or whether it begins another flow. The first one of a flow that has a header there only goes alone.
 func (w *worker) forwardTogether(b *batch, n int) {
-	var under [ringSlots]token // way
+	var onWay [ringSlots]token
 	table := w.engine.table.Load()
 	for i := range n {
 		f := w.flowOf(table, b, i)
 		if f != nil && f.sending {
-			w.settle(b, under[:i])
+			w.settle(b, onWay[:i])
 			f = w.flowOf(table, b, i)
 		}
 		switch {
@@ -134,20 +134,20 @@ func (w *worker) forwardTogether(b *batch, n int) {
 		case f.service.UDPHeader == plan.UDPV2First && !f.headed:
 			w.forward(f, b, i)
 		default:
-			under[i] = token{kindFlow, f.index, f.gen}
+			onWay[i] = token{kindFlow, f.index, f.gen}
 			f.sending = true
 			w.ring.send(i, f.fd, w.outgoing(f, b, i))
 		}
 	}
-	w.settle(b, under[:n])
+	w.settle(b, onWay[:n])
 }
 
-// settle sends the datagrams that are under way, and notes what became of them.
-func (w *worker) settle(b *batch, under []token) {
+// settle sends the datagrams that are on their way, and notes what became of them.
+func (w *worker) settle(b *batch, onWay []token) {
 	w.ring.submit()
-	for i, t := range under {
+	for i, t := range onWay {
 		if t.kind == kindFlow {
-			under[i] = token{}
+			onWay[i] = token{}
 			f := w.flows.at(t.index, t.generation)
 			f.sending = false
 			w.forwarded(f, len(b.payload(i)), errnoOf(w.ring.result[i]))

@@ -78,6 +78,33 @@ func TestRing(t *testing.T) {
 	}
 }
 
+// withAndWithout runs a test with rings, and without them as on a kernel that has none.
+func withAndWithout(t *testing.T, test func(t *testing.T, ready func(*box))) {
+	t.Run("together", func(t *testing.T) {
+		test(t, func(b *box) {
+			for _, w := range b.workers {
+				w.ask(func() {
+					if w.ring == nil {
+						t.Error("a worker has no ring")
+					}
+				})
+			}
+		})
+	})
+	t.Run("one by one", func(t *testing.T) {
+		test(t, func(b *box) {
+			for _, w := range b.workers {
+				w.ask(func() {
+					if w.ring != nil {
+						w.ring.close()
+						w.ring = nil
+					}
+				})
+			}
+		})
+	})
+}
+
 // hold stops all workers until release, so that what comes meanwhile is one batch of each.
 func (b *box) hold(t *testing.T) (release func()) {
 	t.Helper()
@@ -85,13 +112,7 @@ func (b *box) hold(t *testing.T) (release func()) {
 	var held sync.WaitGroup
 	for _, w := range b.workers {
 		held.Add(1)
-		if !w.do(func() {
-			if w.ring == nil {
-				t.Error("a worker has no ring")
-			}
-			held.Done()
-			<-gate
-		}) {
+		if !w.do(func() { held.Done(); <-gate }) {
 			t.Fatal("a worker has ended")
 		}
 	}
@@ -100,8 +121,11 @@ func (b *box) hold(t *testing.T) (release func()) {
 }
 
 // TestManyAtOnce: messages of all sizes that come in one batch, with ends and resets among them, go where they belong.
-func TestManyAtOnce(t *testing.T) {
+func TestManyAtOnce(t *testing.T) { withAndWithout(t, manyAtOnce) }
+
+func manyAtOnce(t *testing.T, ready func(*box)) {
 	b := start(t, serveTCP(t, echo), nil)
+	ready(b)
 	sizes := []int{1, 64, togetherRead - 1, togetherRead, togetherRead + 1, 3*togetherRead + 5, 64}
 	var clients []*net.TCPConn
 	for range 3 * ringSlots {
@@ -155,7 +179,9 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 // TestManyThatStall: what origins do not take waits, and is given to them when they do.
-func TestManyThatStall(t *testing.T) {
+func TestManyThatStall(t *testing.T) { withAndWithout(t, manyThatStall) }
+
+func manyThatStall(t *testing.T, ready func(*box)) {
 	const size, piece = 12 << 20, 2000
 	read := make(chan struct{})
 	got := make(chan []byte, 4)
@@ -164,6 +190,7 @@ func TestManyThatStall(t *testing.T) {
 		all, _ := io.ReadAll(c)
 		got <- all
 	}), nil)
+	ready(b)
 	want := random(size, 7)
 	var running sync.WaitGroup
 	for range cap(got) {
@@ -191,14 +218,17 @@ func TestManyThatStall(t *testing.T) {
 }
 
 // TestResetOfBothInOneBatch: a session of which both sides are in a batch ends once, and the other sessions of the batch go on.
-func TestResetOfBothInOneBatch(t *testing.T) {
+func TestResetOfBothInOneBatch(t *testing.T) { withAndWithout(t, resetOfBoth) }
+
+func resetOfBoth(t *testing.T, ready func(*box)) {
 	origins := make(chan *net.TCPConn, 2)
 	done := make(chan struct{})
 	defer close(done)
 	b := start(t, serveTCP(t, func(c *net.TCPConn) { origins <- c; <-done }), nil)
-	client, other := dial(t, b.edge4), (*net.TCPConn)(nil)
+	ready(b)
+	client := dial(t, b.edge4)
 	origin := <-origins
-	other = dial(t, b.edge4)
+	other := dial(t, b.edge4)
 	otherOrigin := <-origins
 	release := b.hold(t)
 	mustWrite(t, client, []byte("up"))
@@ -222,7 +252,9 @@ func TestResetOfBothInOneBatch(t *testing.T) {
 }
 
 // TestManyDatagramsAtOnce: datagrams of many flows in one batch each way arrive in their order, whole, and with their headers.
-func TestManyDatagramsAtOnce(t *testing.T) {
+func TestManyDatagramsAtOnce(t *testing.T) { withAndWithout(t, manyDatagrams) }
+
+func manyDatagrams(t *testing.T, ready func(*box)) {
 	const clients, each = 40, 3 // more than a batch of every worker
 	sizes := []int{0, 1, 64, 1200, 9000, 60000}
 	payload := func(client, n int) []byte { return random(sizes[(client+n)%len(sizes)], byte(client*each+n)) }
@@ -241,6 +273,7 @@ func TestManyDatagramsAtOnce(t *testing.T) {
 			_ = origin.SetReadBuffer(8 << 20)
 			_ = origin.SetDeadline(time.Now().Add(20 * time.Second))
 			b := start(t, uint16(origin.LocalAddr().(*net.UDPAddr).Port), func(p *plan.Plan) { p.Services[0].UDPHeader = mode })
+			ready(b)
 			release := b.hold(t)
 			var conns []*net.UDPConn
 			for i := range clients {
@@ -306,8 +339,11 @@ func TestManyDatagramsAtOnce(t *testing.T) {
 }
 
 // TestManyRefused: an origin that is away ends every flow of a batch once, and the next datagrams begin others.
-func TestManyRefused(t *testing.T) {
+func TestManyRefused(t *testing.T) { withAndWithout(t, manyRefused) }
+
+func manyRefused(t *testing.T, ready func(*box)) {
 	b := start(t, freePort(t), nil)
+	ready(b)
 	var conns []*net.UDPConn
 	for range 8 {
 		conns = append(conns, dialUDP(t, b.edge4))
@@ -327,7 +363,8 @@ func TestManyRefused(t *testing.T) {
 	}
 }
 
-// TestHeaderAfterRefusal: a flow that an error ends in the middle of a batch is followed by another, which begins with a header.
+// TestHeaderAfterRefusal: a flow that an error ends in the middle of a batch is followed by another, which begins with a header, and
+// every datagram is accounted for.
 func TestHeaderAfterRefusal(t *testing.T) {
 	listen := func(port int) *net.UDPConn {
 		t.Helper()
@@ -355,6 +392,13 @@ func TestHeaderAfterRefusal(t *testing.T) {
 	}
 	release()
 	eventually(t, "the flow is refused", func() bool { return b.count(plan.UDP, status.OriginRefused) > 0 && len(b.all()) == 0 })
+	var sent uint64
+	for i := range b.stats["test"].shards {
+		sent += b.stats["test"].shards[i].datagramsToOrigin.Load()
+	}
+	if sent < 3 { // of "0" to "3" the one that was told of the refusal is counted there
+		t.Errorf("%d of four datagrams are accounted for besides the one that was refused", sent)
+	}
 	origin = listen(port)
 	mustWrite(t, c, []byte("4"))
 	n, _, err := origin.ReadFromUDPAddrPort(buffer)
