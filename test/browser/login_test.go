@@ -38,3 +38,21 @@ func TestLoginThrottle(t *testing.T) {
 	inside.visit("/changes")
 	inside.see("Who changed what")
 }
+
+// TestLeavingAPageAsksNothing: a page that is being left has no stream of live numbers any more, whose login may end before the next page
+// is there. One that stays after all, because what was asked for is a download, goes on.
+func TestLeavingAPageAsksNothing(t *testing.T) {
+	b := start(t, lab.Options{})
+	p := b.signIn(t, "anna", "admin")
+	p.visit("/services")
+	ask[bool](p, `import(performance.getEntriesByType("resource").find(e => e.name.endsWith("/live.js")).name).then(live => {
+		window.sample = () => new Promise(done => live.samples.addEventListener("sample", () => done(true), {once: true}));
+		return window.sample();
+	})`)
+	ask[bool](p, `dispatchEvent(new Event("beforeunload")), true`)
+	// A sample comes every two seconds.
+	if ask[bool](p, `Promise.race([window.sample(), new Promise(done => setTimeout(() => done(false), 5000))])`) {
+		t.Error("a page that is being left reads live numbers")
+	}
+	ask[bool](p, "window.sample()")
+}
