@@ -39,6 +39,14 @@ type bpfAdmission struct {
 	Assigned uint64
 }
 
+type bpfBloomState struct {
+	_          structs.HostLayout
+	Generation uint32
+	Filling    uint32
+	Distrusted uint32
+	Zero       uint32
+}
+
 type bpfBucket struct {
 	_       structs.HostLayout
 	Packets [2]uint64
@@ -122,6 +130,12 @@ type bpfEvent struct {
 	Type    uint32
 	Slot    uint32
 	Session bpfSession
+}
+
+type bpfFilling struct {
+	_     structs.HostLayout
+	First uint32
+	Count uint32
 }
 
 type bpfFragmentKey struct {
@@ -442,6 +456,9 @@ const (
 	bpfMapAddresses          = "addresses"
 	bpfMapAdmissions         = "admissions"
 	bpfMapBans               = "bans"
+	bpfMapBloom              = "bloom"
+	bpfMapBloomEntered       = "bloom_entered"
+	bpfMapBloomStates        = "bloom_states"
 	bpfMapClassHits          = "class_hits"
 	bpfMapClasses            = "classes"
 	bpfMapConfig             = "config"
@@ -500,16 +517,20 @@ const (
 	bpfProgClassLookup       = "class_lookup"
 	bpfProgCrowd             = "crowd"
 	bpfProgEnd               = "end"
+	bpfProgFillSessions      = "fill_sessions"
+	bpfProgFillSockets       = "fill_sockets"
 	bpfProgPath              = "path"
 	bpfProgShield            = "shield"
 	bpfVarUnusedAddressKey   = "unused_address_key"
 	bpfVarUnusedAdmission    = "unused_admission"
+	bpfVarUnusedBloomState   = "unused_bloom_state"
 	bpfVarUnusedBucket       = "unused_bucket"
 	bpfVarUnusedCommons      = "unused_commons"
 	bpfVarUnusedCookieState  = "unused_cookie_state"
 	bpfVarUnusedCrowding     = "unused_crowding"
 	bpfVarUnusedEnding       = "unused_ending"
 	bpfVarUnusedEvent        = "unused_event"
+	bpfVarUnusedFilling      = "unused_filling"
 	bpfVarUnusedGuard        = "unused_guard"
 	bpfVarUnusedHolder       = "unused_holder"
 	bpfVarUnusedKnown        = "unused_known"
@@ -576,11 +597,13 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	ClassLookup *ebpf.ProgramSpec `ebpf:"class_lookup"`
-	Crowd       *ebpf.ProgramSpec `ebpf:"crowd"`
-	End         *ebpf.ProgramSpec `ebpf:"end"`
-	Path        *ebpf.ProgramSpec `ebpf:"path"`
-	Shield      *ebpf.ProgramSpec `ebpf:"shield"`
+	ClassLookup  *ebpf.ProgramSpec `ebpf:"class_lookup"`
+	Crowd        *ebpf.ProgramSpec `ebpf:"crowd"`
+	End          *ebpf.ProgramSpec `ebpf:"end"`
+	FillSessions *ebpf.ProgramSpec `ebpf:"fill_sessions"`
+	FillSockets  *ebpf.ProgramSpec `ebpf:"fill_sockets"`
+	Path         *ebpf.ProgramSpec `ebpf:"path"`
+	Shield       *ebpf.ProgramSpec `ebpf:"shield"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -591,6 +614,9 @@ type bpfMapSpecs struct {
 	Addresses      *ebpf.MapSpec `ebpf:"addresses"`
 	Admissions     *ebpf.MapSpec `ebpf:"admissions"`
 	Bans           *ebpf.MapSpec `ebpf:"bans"`
+	Bloom          *ebpf.MapSpec `ebpf:"bloom"`
+	BloomEntered   *ebpf.MapSpec `ebpf:"bloom_entered"`
+	BloomStates    *ebpf.MapSpec `ebpf:"bloom_states"`
 	ClassHits      *ebpf.MapSpec `ebpf:"class_hits"`
 	Classes        *ebpf.MapSpec `ebpf:"classes"`
 	Config         *ebpf.MapSpec `ebpf:"config"`
@@ -654,12 +680,14 @@ type bpfMapSpecs struct {
 type bpfVariableSpecs struct {
 	UnusedAddressKey   *ebpf.VariableSpec `ebpf:"unused_address_key"`
 	UnusedAdmission    *ebpf.VariableSpec `ebpf:"unused_admission"`
+	UnusedBloomState   *ebpf.VariableSpec `ebpf:"unused_bloom_state"`
 	UnusedBucket       *ebpf.VariableSpec `ebpf:"unused_bucket"`
 	UnusedCommons      *ebpf.VariableSpec `ebpf:"unused_commons"`
 	UnusedCookieState  *ebpf.VariableSpec `ebpf:"unused_cookie_state"`
 	UnusedCrowding     *ebpf.VariableSpec `ebpf:"unused_crowding"`
 	UnusedEnding       *ebpf.VariableSpec `ebpf:"unused_ending"`
 	UnusedEvent        *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedFilling      *ebpf.VariableSpec `ebpf:"unused_filling"`
 	UnusedGuard        *ebpf.VariableSpec `ebpf:"unused_guard"`
 	UnusedHolder       *ebpf.VariableSpec `ebpf:"unused_holder"`
 	UnusedKnown        *ebpf.VariableSpec `ebpf:"unused_known"`
@@ -708,6 +736,9 @@ type bpfMaps struct {
 	Addresses      *ebpf.Map `ebpf:"addresses"`
 	Admissions     *ebpf.Map `ebpf:"admissions"`
 	Bans           *ebpf.Map `ebpf:"bans"`
+	Bloom          *ebpf.Map `ebpf:"bloom"`
+	BloomEntered   *ebpf.Map `ebpf:"bloom_entered"`
+	BloomStates    *ebpf.Map `ebpf:"bloom_states"`
 	ClassHits      *ebpf.Map `ebpf:"class_hits"`
 	Classes        *ebpf.Map `ebpf:"classes"`
 	Config         *ebpf.Map `ebpf:"config"`
@@ -771,6 +802,9 @@ func (m *bpfMaps) Close() error {
 		m.Addresses,
 		m.Admissions,
 		m.Bans,
+		m.Bloom,
+		m.BloomEntered,
+		m.BloomStates,
 		m.ClassHits,
 		m.Classes,
 		m.Config,
@@ -835,12 +869,14 @@ func (m *bpfMaps) Close() error {
 type bpfVariables struct {
 	UnusedAddressKey   *ebpf.Variable `ebpf:"unused_address_key"`
 	UnusedAdmission    *ebpf.Variable `ebpf:"unused_admission"`
+	UnusedBloomState   *ebpf.Variable `ebpf:"unused_bloom_state"`
 	UnusedBucket       *ebpf.Variable `ebpf:"unused_bucket"`
 	UnusedCommons      *ebpf.Variable `ebpf:"unused_commons"`
 	UnusedCookieState  *ebpf.Variable `ebpf:"unused_cookie_state"`
 	UnusedCrowding     *ebpf.Variable `ebpf:"unused_crowding"`
 	UnusedEnding       *ebpf.Variable `ebpf:"unused_ending"`
 	UnusedEvent        *ebpf.Variable `ebpf:"unused_event"`
+	UnusedFilling      *ebpf.Variable `ebpf:"unused_filling"`
 	UnusedGuard        *ebpf.Variable `ebpf:"unused_guard"`
 	UnusedHolder       *ebpf.Variable `ebpf:"unused_holder"`
 	UnusedKnown        *ebpf.Variable `ebpf:"unused_known"`
@@ -869,11 +905,13 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	ClassLookup *ebpf.Program `ebpf:"class_lookup"`
-	Crowd       *ebpf.Program `ebpf:"crowd"`
-	End         *ebpf.Program `ebpf:"end"`
-	Path        *ebpf.Program `ebpf:"path"`
-	Shield      *ebpf.Program `ebpf:"shield"`
+	ClassLookup  *ebpf.Program `ebpf:"class_lookup"`
+	Crowd        *ebpf.Program `ebpf:"crowd"`
+	End          *ebpf.Program `ebpf:"end"`
+	FillSessions *ebpf.Program `ebpf:"fill_sessions"`
+	FillSockets  *ebpf.Program `ebpf:"fill_sockets"`
+	Path         *ebpf.Program `ebpf:"path"`
+	Shield       *ebpf.Program `ebpf:"shield"`
 }
 
 func (p *bpfPrograms) Close() error {
@@ -881,6 +919,8 @@ func (p *bpfPrograms) Close() error {
 		p.ClassLookup,
 		p.Crowd,
 		p.End,
+		p.FillSessions,
+		p.FillSockets,
 		p.Path,
 		p.Shield,
 	)

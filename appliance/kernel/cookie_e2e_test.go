@@ -247,6 +247,7 @@ func TestCookiePassed(t *testing.T) {
 		t.Run("a session of the kernel path/"+f.name, func(t *testing.T) {
 			in := f.opening(protocolTCP, 40001, portArmed)
 			r.passes(t, in.frame(), arrival{})
+			r.trust(t)
 			r.passesShield(t, in.frame())
 			r.wipe(t)
 		})
@@ -303,6 +304,7 @@ func TestCookieOfSocket(t *testing.T) {
 			ends = append(ends, c, l)
 			return err
 		})
+		r.trust(t)
 		syn := packet{from: from, to: to, protocol: protocolTCP, flags: flagSYN, seq: 1, window: 1000}
 		r.passesShield(t, syn.frame())
 		ack := syn

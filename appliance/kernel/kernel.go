@@ -89,6 +89,7 @@ type Path struct {
 	ledger     ledger
 	shield     shield
 	cookies    bpfCookieState // as the programs have it
+	bloom      bloom
 	banned     map[netip.Prefix]bool
 	ports      int64 // source ports towards each address of an origin
 	rules      rules
@@ -142,7 +143,7 @@ func Open(o Options) (*Path, error) {
 			return nil, errors.Join(err, k.close())
 		}
 	}
-	if err := errors.Join(k.loadBans(), k.loadRules(), k.openClasses(), k.openPortless(), k.forgetOthers(), k.forgetFlows(), k.known.load(objects.KnownSources), k.findSessions(), k.openCookies()); err != nil {
+	if err := errors.Join(k.loadBans(), k.loadRules(), k.openClasses(), k.openPortless(), k.forgetOthers(), k.forgetFlows(), k.known.load(objects.KnownSources), k.findSessions(), k.openCookies(), k.distrustBloom()); err != nil {
 		return nil, errors.Join(err, k.close())
 	}
 	return k, nil
@@ -161,6 +162,7 @@ func (k *Path) Run(ctx context.Context) error {
 	group.Go(func() error { return k.every(ctx, refreshEvery, k.refresh) })
 	group.Go(func() error { return k.every(ctx, sweepEvery, k.sweep) })
 	group.Go(func() error { return k.every(ctx, sweepEvery, k.enterKnown) })
+	group.Go(func() error { return k.every(ctx, sweepEvery, k.renewBloom) })
 	group.Go(func() error { return k.every(ctx, attachEvery, k.reattach) })
 	return group.Wait()
 }
@@ -211,6 +213,9 @@ func (k *Path) Apply(p *plan.Plan, swap func() error) error {
 		return err
 	}
 	k.plan, k.rules.plan = p, p
+	if err := k.distrustBloom(); err != nil { // what a new edge address has is not known
+		return err
+	}
 	if err := k.flip(generation, next); err != nil {
 		return err
 	}

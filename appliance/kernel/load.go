@@ -23,6 +23,7 @@ type objects struct {
 	dir    string       // of the pinned maps of this layout
 	memory *ebpf.Memory // of the sessions
 	totals *ebpf.Memory
+	bloom  *ebpf.Memory
 	slots  uint32
 }
 
@@ -103,6 +104,9 @@ func load(dir string) (*objects, error) {
 	}
 	if o.totals, err = o.Totals.Memory(); err != nil {
 		return nil, errors.Join(fmt.Errorf("map the totals: %w", err), o.close())
+	}
+	if o.bloom, err = o.Bloom.Memory(); err != nil {
+		return nil, errors.Join(fmt.Errorf("map the filter of sessions: %w", err), o.close())
 	}
 	return o, nil
 }

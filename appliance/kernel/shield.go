@@ -168,6 +168,9 @@ func (k *Path) shieldPin(index int, mode string) string {
 var whyGeneric = map[string]string{generic: "The driver of this interface cannot do it, so the kernel does, at a higher cost"}
 
 func (k *Path) coverAnew(index int, name string) error {
+	if err := k.distrustBloom(); err != nil { // what came in here until now was not seen
+		return err
+	}
 	mode := native
 	l, err := link.AttachXDP(link.XDPOptions{Interface: index, Program: k.objects.Shield, Flags: link.XDPDriverMode})
 	if err != nil {

@@ -60,6 +60,7 @@ func newDuel(t testing.TB) *duel {
 			d.passes(t, f.opening(protocol, 40000, portPlain).frame(), arrival{})
 		}
 	}
+	d.trust(t)
 	var tuple bpfTuple
 	var ref bpfRef
 	for all := d.path.objects.Tuples.Iterate(); all.Next(&tuple, &ref); {

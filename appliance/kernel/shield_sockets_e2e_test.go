@@ -120,6 +120,7 @@ func TestShieldSessions(t *testing.T) {
 		defer r.shieldMode(t, func(c *bpfShieldConfiguration) { c.Fragments, c.Bogons = fragmentsLimit, 0 })
 		p := f.opening(protocol, 11211, portPlain) // by a port that a reflector could have
 		r.passes(t, p.frame(), arrival{})
+		r.trust(t)
 		p.payload = []byte("\xff\xff\xff\xff")
 		for _, flags := range []uint8{flagACK, flagACK | flagFIN, flagRST, flagSYN} {
 			p.flags = flags

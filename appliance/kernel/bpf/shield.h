@@ -6,6 +6,7 @@
 
 #include "admit.h"
 #include "answer.h"
+#include "bloom.h"
 #include "choose.h"
 #include "udp.h"
 #include "frame.h"
@@ -62,6 +63,7 @@ struct finding {
 	__u32 mode;
 	__u32 weight;  /* how many packets it stands for */
 	__u32 limits;  /* as of shield_configuration */
+	__u32 stranger; /* not 0: it has neither session nor socket */
 };
 
 /* keep_sample shows the packet to whoever looks. */
@@ -355,7 +357,7 @@ static __always_inline int challenge_client(struct xdp_md *ctx, struct frame *f,
 	__u32 zero = 0;
 	struct cookie_state *s = bpf_map_lookup_elem(&cookie_states, &zero);
 
-	if (!s || n->mode == SHIELD_MONITOR || !listening() || open_socket(ctx, f))
+	if (!s || n->mode == SHIELD_MONITOR || !listening() || (!n->stranger && open_socket(ctx, f)))
 		return XDP_ABORTED;
 	if (!network_answers(&f->tuple, s->seed, n->now))
 		return turn_away(ctx, f, n, WHY_NETWORK_RATE);
@@ -399,6 +401,7 @@ static __always_inline int judge_ack(struct xdp_md *ctx, struct frame *f, struct
 		if (why)
 			return turn_away(ctx, f, n, why);
 		bpf_map_update_elem(&admissions, &f->tuple, &fresh, BPF_ANY);
+		bloom_enter(&f->tuple);
 		count_cookie(COOKIES_ACCEPTED);
 	}
 	mark_packet(ctx);
@@ -580,71 +583,84 @@ static __always_inline int judge_source(struct xdp_md *ctx, struct frame *f, str
 	return turn_away(ctx, f, n, v->reason);
 }
 
-SEC("xdp.frags")
-int shield(struct xdp_md *ctx)
+/* asks tells whether a frame is the first of a connection. */
+static __always_inline bool asks(const struct frame *f, int kind)
 {
-	struct finding n = {.service = NO_SERVICE, .vector = VECTOR_OTHER, .weight = 1};
-	struct address_key key = {.prefixlen = 128};
-	struct shield_configuration *s;
-	struct configuration *c;
-	struct frame f = {};
-	struct wanted w = {};
+	return kind == WHOLE && f->tuple.protocol == IPPROTO_TCP && (f->flags & (SYN | ACK)) == SYN;
+}
+
+/* judge judges a frame. */
+static __always_inline int judge(struct xdp_md *ctx, struct frame *f, int kind, struct shield_configuration *s)
+{
+	struct finding n = {.service = NO_SERVICE, .vector = VECTOR_OTHER, .weight = 1, .mode = s->mode, .limits = s->limits};
 	__u32 zero = 0, generation, rule;
-	int kind = read_frame(ctx, &f), verdict;
-	void *addresses_of;
+	struct configuration *c = bpf_map_lookup_elem(&config, &zero);
+	struct wanted w = {};
 	struct ref *r = 0;
 	__u32 *set;
+	int verdict;
 
-	s = bpf_map_lookup_elem(&shield_config, &zero);
-	c = bpf_map_lookup_elem(&config, &zero);
-	if (kind == FOREIGN || !s || !c || s->mode == SHIELD_OFF)
+	if (!c)
 		return XDP_PASS;
-	n.mode = s->mode;
 	if (kind == BURIED) {
 		n.now = bpf_ktime_get_coarse_ns();
-		return turn_away(ctx, &f, &n, WHY_MALFORMED);
+		return turn_away(ctx, f, &n, WHY_MALFORMED);
 	}
 	generation = c->generation & 1;
-	rule = list_by_hand(f.tuple.src, f.v4);
-	if (kind == WHOLE && rule != CLASS_BANNED) /* whose sessions have been ended, and those of elders are to starve: a ban costs no look at them */
-		r = bpf_map_lookup_elem(&tuples, &f.tuple);
-	if (r || (kind == WHOLE && rule != CLASS_BANNED && elder(&f.tuple)))
-		return s->rules | s->limits ? judge_session(ctx, &f, r, s, generation) : XDP_PASS;
-	addresses_of = bpf_map_lookup_elem(&addresses, &generation);
-	copy_words(key.address, f.tuple.dst);
-	if (!addresses_of)
-		return XDP_PASS;
-	set = bpf_map_lookup_elem(addresses_of, &key);
+	rule = list_by_hand(f->tuple.src, f->v4);
+	if (kind == WHOLE && rule != CLASS_BANNED) { /* whose sessions have been ended, and those of elders are to starve: a ban costs no look at them */
+		n.stranger = asks(f, kind) && !bloom_has(&f->tuple);
+		if (!n.stranger)
+			r = bpf_map_lookup_elem(&tuples, &f->tuple);
+		if (r || elder(&f->tuple))
+			return s->rules | s->limits ? judge_session(ctx, f, r, s, generation) : XDP_PASS;
+	}
+	set = ports_of(generation, f->tuple.dst);
 	if (!set)
 		return XDP_PASS;
-	n.limits = s->limits;
 	n.now = bpf_ktime_get_coarse_ns();
 	if (kind == BROKEN)
-		return turn_away(ctx, &f, &n, WHY_MALFORMED);
+		return turn_away(ctx, f, &n, WHY_MALFORMED);
 	if (kind == BOGUS) {
 		n.vector = VECTOR_FLAGS;
-		return turn_away(ctx, &f, &n, WHY_FLAGS);
+		return turn_away(ctx, f, &n, WHY_FLAGS);
 	}
-	if (martian(&f) || (s->bogons && !neighbour(&f) && bogon(&f)))
-		return turn_away(ctx, &f, &n, WHY_BOGON);
-	verdict = judge_source(ctx, &f, &n, kind, rule);
+	if (martian(f) || (s->bogons && !neighbour(f) && bogon(f)))
+		return turn_away(ctx, f, &n, WHY_BOGON);
+	verdict = judge_source(ctx, f, &n, kind, rule);
 	if (verdict != UNDECIDED)
 		return verdict;
 	if (kind == STRANGE)
-		return turn_away(ctx, &f, &n, WHY_PROTOCOL);
+		return turn_away(ctx, f, &n, WHY_PROTOCOL);
 	if (kind == ICMP)
-		return judge_control(ctx, &f, &n);
+		return judge_control(ctx, f, &n);
 	if (kind == PIECE_OF)
-		return judge_fragment(ctx, &f, &n, s, generation);
-	if (!find_route(generation, *set, &f.tuple, &w)) {
-		n.vector = named(&f);
-		if (f.tuple.protocol == IPPROTO_UDP ? asked(ctx, &f) : n.vector != VECTOR_SYN && open_socket(ctx, &f))
+		return judge_fragment(ctx, f, &n, s, generation);
+	if (!find_route(generation, *set, &f->tuple, &w)) {
+		n.vector = named(f);
+		if (f->tuple.protocol == IPPROTO_UDP ? asked(ctx, f) : n.vector != VECTOR_SYN && open_socket(ctx, f))
 			return XDP_PASS; /* of the box itself, whose address may be an edge address */
 		if (!trickles_through(TRICKLE_NO_SERVICE, n.now, TRICKLE_REFUSALS))
-			return turn_away(ctx, &f, &n, WHY_NO_SERVICE);
-		return pass(ctx, &f, &n);
+			return turn_away(ctx, f, &n, WHY_NO_SERVICE);
+		return pass(ctx, f, &n);
 	}
-	return judge_service(ctx, &f, &n, generation, w.service);
+	return judge_service(ctx, f, &n, generation, w.service);
+}
+
+SEC("xdp.frags")
+int shield(struct xdp_md *ctx)
+{
+	struct frame f = {};
+	int kind = read_frame(ctx, &f), verdict;
+	__u32 zero = 0;
+	struct shield_configuration *s = bpf_map_lookup_elem(&shield_config, &zero);
+
+	if (kind == FOREIGN || !s || s->mode == SHIELD_OFF)
+		return XDP_PASS;
+	verdict = judge(ctx, &f, kind, s);
+	if (verdict == XDP_PASS && asks(&f, kind))
+		bloom_enter(&f.tuple);
+	return verdict;
 }
 
 #endif
