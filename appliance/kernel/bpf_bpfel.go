@@ -100,6 +100,12 @@ type bpfCount struct {
 	NewFlows uint64
 }
 
+type bpfCover struct {
+	_       structs.HostLayout
+	Address [2]uint64
+	Mask    [2]uint64
+}
+
 type bpfCrowding struct {
 	_             structs.HostLayout
 	Address       [16]uint8
@@ -468,6 +474,7 @@ const (
 	bpfMapCookieStates       = "cookie_states"
 	bpfMapCookieTotal        = "cookie_total"
 	bpfMapCookies            = "cookies"
+	bpfMapCovers             = "covers"
 	bpfMapDrafts             = "drafts"
 	bpfMapDrops              = "drops"
 	bpfMapElders             = "elders"
@@ -527,6 +534,7 @@ const (
 	bpfVarUnusedBucket       = "unused_bucket"
 	bpfVarUnusedCommons      = "unused_commons"
 	bpfVarUnusedCookieState  = "unused_cookie_state"
+	bpfVarUnusedCover        = "unused_cover"
 	bpfVarUnusedCrowding     = "unused_crowding"
 	bpfVarUnusedEnding       = "unused_ending"
 	bpfVarUnusedEvent        = "unused_event"
@@ -626,6 +634,7 @@ type bpfMapSpecs struct {
 	CookieStates   *ebpf.MapSpec `ebpf:"cookie_states"`
 	CookieTotal    *ebpf.MapSpec `ebpf:"cookie_total"`
 	Cookies        *ebpf.MapSpec `ebpf:"cookies"`
+	Covers         *ebpf.MapSpec `ebpf:"covers"`
 	Drafts         *ebpf.MapSpec `ebpf:"drafts"`
 	Drops          *ebpf.MapSpec `ebpf:"drops"`
 	Elders         *ebpf.MapSpec `ebpf:"elders"`
@@ -684,6 +693,7 @@ type bpfVariableSpecs struct {
 	UnusedBucket       *ebpf.VariableSpec `ebpf:"unused_bucket"`
 	UnusedCommons      *ebpf.VariableSpec `ebpf:"unused_commons"`
 	UnusedCookieState  *ebpf.VariableSpec `ebpf:"unused_cookie_state"`
+	UnusedCover        *ebpf.VariableSpec `ebpf:"unused_cover"`
 	UnusedCrowding     *ebpf.VariableSpec `ebpf:"unused_crowding"`
 	UnusedEnding       *ebpf.VariableSpec `ebpf:"unused_ending"`
 	UnusedEvent        *ebpf.VariableSpec `ebpf:"unused_event"`
@@ -748,6 +758,7 @@ type bpfMaps struct {
 	CookieStates   *ebpf.Map `ebpf:"cookie_states"`
 	CookieTotal    *ebpf.Map `ebpf:"cookie_total"`
 	Cookies        *ebpf.Map `ebpf:"cookies"`
+	Covers         *ebpf.Map `ebpf:"covers"`
 	Drafts         *ebpf.Map `ebpf:"drafts"`
 	Drops          *ebpf.Map `ebpf:"drops"`
 	Elders         *ebpf.Map `ebpf:"elders"`
@@ -814,6 +825,7 @@ func (m *bpfMaps) Close() error {
 		m.CookieStates,
 		m.CookieTotal,
 		m.Cookies,
+		m.Covers,
 		m.Drafts,
 		m.Drops,
 		m.Elders,
@@ -873,6 +885,7 @@ type bpfVariables struct {
 	UnusedBucket       *ebpf.Variable `ebpf:"unused_bucket"`
 	UnusedCommons      *ebpf.Variable `ebpf:"unused_commons"`
 	UnusedCookieState  *ebpf.Variable `ebpf:"unused_cookie_state"`
+	UnusedCover        *ebpf.Variable `ebpf:"unused_cover"`
 	UnusedCrowding     *ebpf.Variable `ebpf:"unused_crowding"`
 	UnusedEnding       *ebpf.Variable `ebpf:"unused_ending"`
 	UnusedEvent        *ebpf.Variable `ebpf:"unused_event"`

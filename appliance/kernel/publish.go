@@ -1,12 +1,19 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"breakwater/appliance/plan"
 )
 
 // prepare writes the tables beside those in force.
@@ -106,7 +113,33 @@ func (k *Path) publishAddresses(generation uint32, list map[netip.Prefix]uint32)
 	if err := k.objects.Addresses.Put(generation, m); err != nil {
 		return fmt.Errorf("put the table of addresses in place: %w", err)
 	}
+	return k.publishCovers(generation, slices.Collect(maps.Keys(list)))
+}
+
+// publishCovers tells what holds all addresses of an IP version.
+func (k *Path) publishCovers(generation uint32, all []netip.Prefix) error {
+	for at, is := range []func(netip.Prefix) bool{isIPv6, isIPv4} {
+		c := bpfCover{Mask: [2]uint64{math.MaxUint64, math.MaxUint64}} // ::, which is nobody's
+		if list := slices.DeleteFunc(slices.Clone(all), func(p netip.Prefix) bool { return !is(p) }); len(list) > 0 {
+			c = coverEntry(addressKey(plan.Cover(list)))
+		}
+		if err := k.objects.Covers.Put(generation*2+uint32(at), c); err != nil { //nolint:gosec // 0 or 1
+			return fmt.Errorf("put what holds all addresses in place: %w", err)
+		}
+	}
 	return nil
+}
+
+func isIPv4(p netip.Prefix) bool { return p.Addr().Is4() }
+func isIPv6(p netip.Prefix) bool { return !isIPv4(p) }
+
+func coverEntry(k bpfAddressKey) bpfCover {
+	var mask [16]byte
+	copy(mask[:], net.CIDRMask(int(k.Prefixlen), 8*len(mask)))
+	words := func(b [16]byte) [2]uint64 {
+		return [2]uint64{binary.NativeEndian.Uint64(b[:8]), binary.NativeEndian.Uint64(b[8:])}
+	}
+	return bpfCover{Address: words(k.Address), Mask: words(mask)}
 }
 
 func addressKey(p netip.Prefix) bpfAddressKey {

@@ -3,6 +3,8 @@ package steering
 import (
 	"fmt"
 	"net/netip"
+
+	"breakwater/appliance/plan"
 )
 
 // chain is one iptables chain. Its rules are written exactly as `iptables -S` prints them, without "-A NAME ":
@@ -31,20 +33,8 @@ func (w familyWish) chains(f family, present []netip.Prefix) []chain {
 		ownChain(),
 		icmpChain(f),
 		tproxyChain(f, own),
-		steerChain(f, w.interfaces, cover(present), own, w.transparent),
+		steerChain(f, w.interfaces, plan.Cover(present), own, w.transparent),
 	}
-}
-
-// cover is the smallest prefix that holds all of list. What is outside is for none of them: one comparison tells, where a
-// lookup in a set costs half a microsecond.
-func cover(list []netip.Prefix) netip.Prefix {
-	c := list[0]
-	for _, p := range list[1:] {
-		for c.Bits() > p.Bits() || !c.Contains(p.Addr()) {
-			c, _ = c.Addr().Prefix(c.Bits() - 1) // of /0 there is none that it does not contain
-		}
-	}
-	return c
 }
 
 // Fragments of rules. notSYN is what `! --syn` prints as: everything but the first packet of a connection.

@@ -60,11 +60,34 @@ __noinline int find_service(__u32 generation, struct tuple *t, struct wanted *ou
 	return set ? find_route(generation, *set, t, out) : 0;
 }
 
+/* What every edge address of one IP version lies in; in words of the packet. Where there is none, nothing does. */
+struct cover {
+	__u64 address[2];
+	__u64 mask[2];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 4); /* of a generation: IPv6, IPv4 */
+	__type(key, __u32);
+	__type(value, struct cover);
+} covers SEC(".maps");
+
+static __always_inline bool covered(__u32 generation, const __u8 *address)
+{
+	const __u64 *words = (const __u64 *)address;
+	__u32 at = generation * 2 + mapped(address);
+	struct cover *c = bpf_map_lookup_elem(&covers, &at);
+
+	return c && !((words[0] ^ c->address[0]) & c->mask[0]) && !((words[1] ^ c->address[1]) & c->mask[1]);
+}
+
 /* from_us tells whether a source claims to be an edge address. Nothing on the wire has one, and two services that are given each other's
  * address would answer each other for ever. Only what begins something is asked: no session or flow can have such a client. */
 __noinline int from_us(struct tuple *t, __u32 generation)
 {
-	return t && ports_of(generation & 1, t->src) != 0;
+	generation &= 1;
+	return t && covered(generation, t->src) && ports_of(generation, t->src) != 0;
 }
 
 /* mix and negative_log2 are those of appliance/origin/choose.go; TestChoice compares them over random clients. */
