@@ -24,6 +24,11 @@ func (e *Edge) openPath() {
 			way, err := steering.RouteTo(to)
 			return kernel.Route(way), err
 		},
+		Hops: func(index int, v4 bool) (kernel.Hops, bool, error) {
+			hops, simple, err := steering.HopsOf(index, v4)
+			return kernel.Hops(hops), simple, err
+		},
+		WatchRoutes: steering.WatchRoutes,
 	})
 	if err != nil {
 		e.options.Log.Error("no kernel path", "err", err)

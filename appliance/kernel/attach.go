@@ -27,7 +27,7 @@ func (k *Path) attach(p *plan.Plan, t tables) error {
 		return err
 	}
 	entries := interfaceEntries(p, t)
-	failed := []error{k.closeOthers(entries)} // before there are more
+	failed := []error{k.closeOthers(entries), k.tellHops(entries)} // before there are more
 	for index, entry := range entries {
 		if err := k.objects.Interfaces.Put(index, entry); err != nil {
 			failed = append(failed, fmt.Errorf("enter interface %d: %w", index, err))

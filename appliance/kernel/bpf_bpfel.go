@@ -246,6 +246,14 @@ type bpfMember struct {
 	State   uint32
 }
 
+type bpfNextHops struct {
+	_       structs.HostLayout
+	OnLink  [4]bpfCover
+	Gateway [16]uint8
+	Count   uint32
+	Zero    uint32
+}
+
 type bpfPacketRule struct {
 	_          structs.HostLayout
 	Number     uint32
@@ -482,6 +490,7 @@ const (
 	bpfMapFragments          = "fragments"
 	bpfMapGuards             = "guards"
 	bpfMapHolders            = "holders"
+	bpfMapHops               = "hops"
 	bpfMapInterfaces         = "interfaces"
 	bpfMapKnownSources       = "known_sources"
 	bpfMapLeft               = "left"
@@ -548,6 +557,7 @@ const (
 	bpfVarUnusedListState    = "unused_list_state"
 	bpfVarUnusedListVerdict  = "unused_list_verdict"
 	bpfVarUnusedMember       = "unused_member"
+	bpfVarUnusedNextHops     = "unused_next_hops"
 	bpfVarUnusedPacketRule   = "unused_packet_rule"
 	bpfVarUnusedPool         = "unused_pool"
 	bpfVarUnusedRate         = "unused_rate"
@@ -642,6 +652,7 @@ type bpfMapSpecs struct {
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
 	Guards         *ebpf.MapSpec `ebpf:"guards"`
 	Holders        *ebpf.MapSpec `ebpf:"holders"`
+	Hops           *ebpf.MapSpec `ebpf:"hops"`
 	Interfaces     *ebpf.MapSpec `ebpf:"interfaces"`
 	KnownSources   *ebpf.MapSpec `ebpf:"known_sources"`
 	Left           *ebpf.MapSpec `ebpf:"left"`
@@ -707,6 +718,7 @@ type bpfVariableSpecs struct {
 	UnusedListState    *ebpf.VariableSpec `ebpf:"unused_list_state"`
 	UnusedListVerdict  *ebpf.VariableSpec `ebpf:"unused_list_verdict"`
 	UnusedMember       *ebpf.VariableSpec `ebpf:"unused_member"`
+	UnusedNextHops     *ebpf.VariableSpec `ebpf:"unused_next_hops"`
 	UnusedPacketRule   *ebpf.VariableSpec `ebpf:"unused_packet_rule"`
 	UnusedPool         *ebpf.VariableSpec `ebpf:"unused_pool"`
 	UnusedRate         *ebpf.VariableSpec `ebpf:"unused_rate"`
@@ -766,6 +778,7 @@ type bpfMaps struct {
 	Fragments      *ebpf.Map `ebpf:"fragments"`
 	Guards         *ebpf.Map `ebpf:"guards"`
 	Holders        *ebpf.Map `ebpf:"holders"`
+	Hops           *ebpf.Map `ebpf:"hops"`
 	Interfaces     *ebpf.Map `ebpf:"interfaces"`
 	KnownSources   *ebpf.Map `ebpf:"known_sources"`
 	Left           *ebpf.Map `ebpf:"left"`
@@ -833,6 +846,7 @@ func (m *bpfMaps) Close() error {
 		m.Fragments,
 		m.Guards,
 		m.Holders,
+		m.Hops,
 		m.Interfaces,
 		m.KnownSources,
 		m.Left,
@@ -899,6 +913,7 @@ type bpfVariables struct {
 	UnusedListState    *ebpf.Variable `ebpf:"unused_list_state"`
 	UnusedListVerdict  *ebpf.Variable `ebpf:"unused_list_verdict"`
 	UnusedMember       *ebpf.Variable `ebpf:"unused_member"`
+	UnusedNextHops     *ebpf.Variable `ebpf:"unused_next_hops"`
 	UnusedPacketRule   *ebpf.Variable `ebpf:"unused_packet_rule"`
 	UnusedPool         *ebpf.Variable `ebpf:"unused_pool"`
 	UnusedRate         *ebpf.Variable `ebpf:"unused_rate"`

@@ -48,7 +48,11 @@ type Options struct {
 	Mark uint32
 	// Route tells the way to an address that is not the box's own.
 	Route func(netip.Addr) (Route, error)
-	Log   *slog.Logger
+	// Hops tells the next hops of an interface, by its index, for IPv4 or IPv6; false: they are not that simple.
+	Hops func(index int, v4 bool) (Hops, bool, error)
+	// WatchRoutes calls changed when either may have another answer, until ctx ends; it returns before only with an error.
+	WatchRoutes func(ctx context.Context, changed func()) error
+	Log         *slog.Logger
 	// Conditions are where an operator finds what ran out.
 	Conditions *health.Set
 	// Wanted tells whether anybody reads events; Publish gives them to those who do.
@@ -164,6 +168,7 @@ func (k *Path) Run(ctx context.Context) error {
 	group.Go(func() error { return k.every(ctx, sweepEvery, k.enterKnown) })
 	group.Go(func() error { return k.every(ctx, sweepEvery, k.renewBloom) })
 	group.Go(func() error { return k.every(ctx, attachEvery, k.reattach) })
+	group.Go(func() error { return k.every(ctx, attachEvery, func() error { return k.followRoutes(ctx) }) })
 	return group.Wait()
 }
 
@@ -274,6 +279,13 @@ func (k *Path) reattach() error {
 	k.keepRules()
 	_, err := k.retire()
 	return errors.Join(err, k.renewCookies(), k.respectElders(), k.unblock(), k.attach(k.plan, k.tables), k.raise(k.plan), k.tellExhausted(time.Now()))
+}
+
+// followRoutes is reattach as soon as routes change, until ctx ends or changes cannot be watched.
+func (k *Path) followRoutes(ctx context.Context) error {
+	var failed error
+	err := k.options.WatchRoutes(ctx, func() { failed = k.reattach() })
+	return errors.Join(err, failed)
 }
 
 // unblock begins sessions again when no program of another layout is in the way.

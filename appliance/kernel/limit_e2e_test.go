@@ -367,13 +367,13 @@ func TestFloodOfSources(t *testing.T) {
 
 // TestWhys: the reasons of limits are those of package status.
 func TestWhys(t *testing.T) {
-	guard := constantsOf(t, "bpf/guard.h", "bpf/limit.h", "bpf/bloom.h")
+	guard := constantsOf(t, "bpf/guard.h", "bpf/limit.h", "bpf/bloom.h", "bpf/hops.h")
 	for name, want := range map[string]int{
 		"WHY_ADDRESS_RATE": int(status.AddressRate), "WHY_NETWORK_RATE": int(status.NetworkRate), "WHY_NEW_CLIENTS": int(status.NewClients),
 		"TRUE_SOURCE": trueSource, "CLAIMED": claimed, "OF_ADDRESS": ofAddress, "OF_NETWORK": ofNetwork, "GOT_ADDRESS": gotAddress,
 		"GOT_NETWORK": gotNetwork, "SHARED": shared, "SOURCE_COUNT": sourceCount, "FLOW_BEGUN": flowBegun, "FLOW_PROVEN": flowProven,
 		"ADDRESS_BUCKETS": addressBuckets, "NETWORK_BUCKETS": networkBuckets, "KNOWN_SOURCES": maxKnown,
-		"BLOOM_WORDS": bloomBytes / 8,
+		"BLOOM_WORDS": bloomBytes / 8, "MAX_ON_LINK": maxOnLink,
 	} {
 		if got, known := guard[name]; !known || got != want {
 			t.Errorf("%s is %d in C, %d in Go", name, got, want)

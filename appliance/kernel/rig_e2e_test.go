@@ -67,7 +67,7 @@ func newRig(t testing.TB, p *plan.Plan) *rig {
 	r.pools = origin.New(log, r.conditions)
 	r.must(t, func() (err error) {
 		r.path, err = Open(Options{
-			Dir: pins(t), Pools: r.pools, Log: log, Route: r.route, Conditions: r.conditions,
+			Dir: pins(t), Pools: r.pools, Log: log, Route: r.route, Hops: r.hops, Conditions: r.conditions,
 			Wanted:  func() bool { return false },
 			Publish: func(status.EventType, status.Session, status.Reason) {},
 			Count:   func(string, plan.Protocol, int64) {},
@@ -189,6 +189,21 @@ func (r *rig) route(to netip.Addr) (Route, error) {
 		return Route{r.inner, source4}, nil
 	}
 	return Route{r.inner, source6}, nil
+}
+
+// hops are those of the namespace: everybody but neighbours is behind the gateway.
+func (r *rig) hops(index int, v4 bool) (Hops, bool, error) {
+	h := Hops{OnLink: []netip.Prefix{netip.PrefixFrom(source6, 64).Masked()}}
+	if v4 {
+		h.OnLink[0] = netip.PrefixFrom(source4, 16).Masked()
+	}
+	if index == r.edge {
+		h.OnLink[0], h.Gateway = netip.PrefixFrom(gateway6, 64).Masked(), gateway6
+		if v4 {
+			h.OnLink[0], h.Gateway = netip.PrefixFrom(gateway4, 24).Masked(), gateway4
+		}
+	}
+	return h, true, nil
 }
 
 // apply puts a plan in force.

@@ -163,18 +163,22 @@ func receive[T any](t *testing.T, from <-chan T) T {
 // connectFrom connects as a player with an address of a crowd.
 func connectFrom(t *testing.T, network string, from netip.Addr, at netip.AddrPort) net.Conn {
 	t.Helper()
-	d := net.Dialer{Timeout: patience, Control: freebind, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
-	if network == "udp" {
-		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
-	}
-	d.SetMultipathTCP(false)
-	c, err := d.Dial(network, at.String())
+	c, err := dialFrom(network, from, at, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	setDeadline(t, c)
 	return c
+}
+
+func dialFrom(network string, from netip.Addr, at netip.AddrPort, timeout time.Duration) (net.Conn, error) {
+	d := net.Dialer{Timeout: timeout, Control: freebind, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	if network == "udp" {
+		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	}
+	d.SetMultipathTCP(false)
+	return d.Dial(network, at.String())
 }
 
 // freebind lets a socket have an address that is only routed here: for IPv6 that is not enough.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -172,5 +173,47 @@ func TestSessionsOutliveEdge(t *testing.T) {
 			t.Error(err)
 		}
 		has(2)
+	})
+}
+
+// TestNextHops: answers of the kernel path find players on the link, behind the gateway, and behind a router that only the kernel's tables
+// know; the box follows when those change.
+func TestNextHops(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		games := onKernelPath(service("games", "4701"))
+		games.TCPHeader = "v2"
+		apply(t, document([]settings.Pool{pool("games", f.origin)}, games))
+		far, network, command := netip.MustParseAddr("203.0.113.77"), "203.0.113.0/24", "ip -4"
+		if f.edge.Is6() {
+			far, network, command = netip.MustParseAddr("2001:db8:77::77"), "2001:db8:77::/64", "ip -6"
+		}
+		change(t, lab.Client, fmt.Sprintf("ip addr add %s dev lo", far), fmt.Sprintf("ip addr del %s dev lo", far))
+		for _, route := range []string{"default via %s dev wan0", network + " via %s dev wan0"} {
+			t.Run(strings.Fields(route)[0], func(t *testing.T) {
+				route := fmt.Sprintf(route, f.client)
+				change(t, lab.Edge, command+" route replace "+route, command+" route del "+route)
+				var player net.Conn
+				within(t, patience, func() (err error) { // as soon as the box has heard of it
+					player, err = dialFrom("tcp", far, f.at(4701), time.Second)
+					return err
+				})
+				t.Cleanup(func() { _ = player.Close() })
+				neighbour := connectFrom(t, "tcp", f.client, f.at(4701))
+				for _, c := range []net.Conn{player, neighbour} {
+					if got, err := askTCP(c, "hello"); err != nil || got.Source != local(c) {
+						t.Errorf("got %+v (%v), want a header that says %s", got, err, local(c))
+					}
+				}
+				udp := connectFrom(t, "udp", far, f.at(4701))
+				if _, err := askUDP(udp, "hello"); err != nil {
+					t.Error(err)
+				}
+				for _, s := range sessions(t) {
+					if s.Service == "games" && s.Path != plan.PathKernel {
+						t.Errorf("%s is on the path %q", s.Client, s.Path)
+					}
+				}
+			})
+		}
 	})
 }

@@ -8,7 +8,7 @@
 #ifndef BLOOM_H
 #define BLOOM_H
 
-#include "choose.h"
+#include "hops.h"
 
 /* Of each: 2^22 bits. With 200,000 sessions, one stranger in 20 is looked for in vain. */
 #define BLOOM_WORDS 65536
@@ -110,8 +110,6 @@ static __always_inline void bloom_fill(const struct tuple *t)
 	if (s && s->filling)
 		bloom_set(s->generation ^ 1, bloom_hash(t));
 }
-
-#define AF_INET 2
 
 /* The kernel's own (net/ipv4/tcp_ipv4.c, include/net/sock.h), as far as it is read. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)

@@ -60,12 +60,20 @@ __noinline int find_service(__u32 generation, struct tuple *t, struct wanted *ou
 	return set ? find_route(generation, *set, t, out) : 0;
 }
 
-/* What every edge address of one IP version lies in; in words of the packet. Where there is none, nothing does. */
+/* A prefix, in words of the packet. */
 struct cover {
 	__u64 address[2];
 	__u64 mask[2];
 };
 
+static __always_inline bool holds(const struct cover *c, const __u8 *address)
+{
+	const __u64 *words = (const __u64 *)address;
+
+	return !((words[0] ^ c->address[0]) & c->mask[0]) && !((words[1] ^ c->address[1]) & c->mask[1]);
+}
+
+/* What every edge address of one IP version lies in. Where there is none, nobody does. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 4); /* of a generation: IPv6, IPv4 */
@@ -75,11 +83,10 @@ struct {
 
 static __always_inline bool covered(__u32 generation, const __u8 *address)
 {
-	const __u64 *words = (const __u64 *)address;
 	__u32 at = generation * 2 + mapped(address);
 	struct cover *c = bpf_map_lookup_elem(&covers, &at);
 
-	return c && !((words[0] ^ c->address[0]) & c->mask[0]) && !((words[1] ^ c->address[1]) & c->mask[1]);
+	return c && holds(c, address);
 }
 
 /* from_us tells whether a source claims to be an edge address. Nothing on the wire has one, and two services that are given each other's

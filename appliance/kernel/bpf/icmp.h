@@ -138,7 +138,7 @@ __noinline int translate(struct __sk_buff *skb, struct packet *p, __u32 slot, __
 		*seq = moved;
 	}
 	*check = apply_sum(*check, change);
-	return redirect(s, from);
+	return send_out(slot, from ^ 1);
 }
 
 static __always_inline int icmp(struct __sk_buff *skb, struct packet *p)

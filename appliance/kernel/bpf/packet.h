@@ -153,7 +153,7 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 	__u32 total;
 
 	/* Headers may lie in pages: 14 of Ethernet, 40 of IPv6, 60 of TCP. A shorter packet is taken whole. */
-	if (skb->data_end - skb->data < ETH_HLEN + 40 + 60)
+	if (skb->data_end - skb->data < ETH_HLEN + 40 + 60 && skb->data_end - skb->data < skb->len)
 		bpf_skb_pull_data(skb, skb->len < ETH_HLEN + 40 + 60 ? skb->len : ETH_HLEN + 40 + 60);
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;

@@ -108,6 +108,7 @@ const struct guard *unused_guard __attribute__((unused));
 const struct packet_rule *unused_packet_rule __attribute__((unused));
 const struct sample *unused_sample __attribute__((unused));
 const struct cover *unused_cover __attribute__((unused));
+const struct next_hops *unused_next_hops __attribute__((unused));
 const struct bloom_state *unused_bloom_state __attribute__((unused));
 const struct filling *unused_filling __attribute__((unused));
 const struct cookie_state *unused_cookie_state __attribute__((unused));

@@ -12,6 +12,7 @@
 
 #include "admit.h"
 #include "begin.h"
+#include "hops.h"
 #include "options.h"
 
 /* A header that was sent so long ago, in ns, is sent again with the client's next first bytes. */
@@ -165,7 +166,7 @@ __noinline int challenge(struct __sk_buff *skb, struct packet *p, __u32 slot)
 	((__u8 *)tcp)[13] = ACK;
 	tcp->urg_ptr = 0;
 	verdict = seal(skb, p, c->address, sizeof(*tcp), 0, 0);
-	return verdict == NEXT ? bpf_redirect_neigh(c->ifindex, 0, 0, 0) : verdict;
+	return verdict == NEXT ? send_out(slot, CLIENT) : verdict;
 }
 
 /* within tells whether a packet belongs to what the two sides are saying now (RFC 9293, 3.10.7.4; RFC 5961). */
@@ -245,11 +246,6 @@ static __always_inline void reset(__u32 slot, struct session *s, const struct pa
 		close(slot, from == ORIGIN ? REASON_ORIGIN_RESET : REASON_CLIENT_RESET);
 }
 
-static __always_inline int redirect(const struct session *s, __u32 from)
-{
-	return bpf_redirect_neigh(s->side[(from ^ 1) & 1].ifindex, 0, 0, 0);
-}
-
 /* client_ack moves what the origin acknowledges back into the client's numbers. */
 static __always_inline __u32 client_ack(struct session *s, const struct packet *p)
 {
@@ -297,7 +293,7 @@ __noinline int renew(struct __sk_buff *skb, struct packet *p, __u32 slot)
 	tcp->ack_seq = bpf_htonl(s->side[CLIENT].ack);
 	((__u8 *)tcp)[12] = sizeof(*tcp) / 4 << 4;
 	verdict = append_header(skb, p, slot);
-	return verdict == NEXT ? bpf_redirect_neigh(o->ifindex, 0, 0, 0) : verdict;
+	return verdict == NEXT ? send_out(slot, ORIGIN) : verdict;
 }
 
 __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
@@ -354,7 +350,7 @@ __noinline int from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
 			difference = write_sack(skb, p, back);
 	}
 	verdict = write_tcp(skb, p, s, ORIGIN, p->seq, ack, difference);
-	return verdict == NEXT ? redirect(s, ORIGIN) : verdict;
+	return verdict == NEXT ? send_out(slot, CLIENT) : verdict;
 }
 
 __noinline int from_client(struct __sk_buff *skb, struct packet *p, __u32 slot)
@@ -398,7 +394,7 @@ __noinline int from_client(struct __sk_buff *skb, struct packet *p, __u32 slot)
 	verdict = write_tcp(skb, p, s, CLIENT, seq, p->ack, difference);
 	if (verdict == NEXT && append)
 		verdict = append_header(skb, p, slot);
-	return verdict == NEXT ? redirect(s, CLIENT) : verdict;
+	return verdict == NEXT ? send_out(slot, ORIGIN) : verdict;
 }
 
 /* new_tcp begins a session with a SYN, or leaves the packet to the user path. */

@@ -196,7 +196,7 @@ __noinline int datagram_from_client(struct __sk_buff *skb, struct packet *p, __u
 	s->active = bpf_ktime_get_coarse_ns();
 	__sync_fetch_and_add(&s->side[CLIENT].bytes, before);
 	__sync_fetch_and_add(&s->side[CLIENT].packets, 1);
-	return redirect(s, CLIENT);
+	return send_out(slot, ORIGIN);
 }
 
 __noinline int datagram_from_origin(struct __sk_buff *skb, struct packet *p, __u32 slot)
@@ -230,7 +230,7 @@ __noinline int datagram_from_origin(struct __sk_buff *skb, struct packet *p, __u
 	s->active = bpf_ktime_get_coarse_ns();
 	__sync_fetch_and_add(&s->side[ORIGIN].bytes, p->size);
 	__sync_fetch_and_add(&s->side[ORIGIN].packets, 1);
-	return redirect(s, ORIGIN);
+	return send_out(slot, CLIENT);
 }
 
 __noinline int new_udp(struct __sk_buff *skb, struct packet *p)
@@ -305,7 +305,7 @@ __noinline int later(struct __sk_buff *skb, struct packet *p)
 	to = &s->side[(r->from ^ 1) & 1];
 	if (!rewrite_ip((void *)(long)skb->data, (void *)(long)skb->data_end, p, to->own, to->address, r->from == CLIENT ? s->addresses : ~s->addresses))
 		return drop(IPPROTO_UDP, DROP_TTL);
-	return redirect(s, r->from);
+	return send_out(r->slot, r->from ^ 1);
 }
 
 static __always_inline int udp(struct __sk_buff *skb, struct packet *p)
