@@ -52,7 +52,8 @@ type Access struct {
 	guesses       *guesses // at second factors
 	failures      *failureLog
 
-	memory *memory
+	memory  *memory
+	changes changes
 
 	claimed  atomic.Bool // never becomes false again
 	claiming sync.Mutex  // one claim at a time

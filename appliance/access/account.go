@@ -78,7 +78,7 @@ func (a *Access) CreateAccount(by Identity, p Peer, name string, role Role, pass
 	if err != nil {
 		return err
 	}
-	err = a.store.UpdateAccess(func(tx *store.AccessTx) error {
+	err = a.update(func(tx *store.AccessTx) error {
 		there, err := tx.Accounts()
 		if err != nil {
 			return err
@@ -105,7 +105,7 @@ func (a *Access) DeleteAccount(by Identity, p Peer, name string) error {
 	if !by.May(Administer) {
 		return ErrForbidden
 	}
-	return a.store.UpdateAccess(func(tx *store.AccessTx) error {
+	return a.update(func(tx *store.AccessTx) error {
 		account, err := tx.Account(fold(name))
 		if err != nil {
 			return fmt.Errorf("account %q: %w", clean(name, 64), err)
@@ -163,7 +163,7 @@ func (a *Access) changeOwn(by Identity, p Peer, name, action string, change func
 	}
 	a.memory.writing.Lock() // it may store a login that only memory has
 	defer a.memory.writing.Unlock()
-	return a.store.UpdateAccess(func(tx *store.AccessTx) error {
+	return a.update(func(tx *store.AccessTx) error {
 		account, err := tx.Account(name)
 		if err != nil {
 			return fmt.Errorf("account %q: %w", clean(name, 64), err)

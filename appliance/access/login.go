@@ -143,6 +143,7 @@ func (a *Access) enter(p Peer, check func(*store.AccessTx) (entry, error)) (Iden
 // letIn stores the entry that check returns, or keeps it in memory when the store takes nothing now. Check may be called
 // twice.
 func (a *Access) letIn(p Peer, check func(*store.AccessTx) (entry, error)) (who Identity, err error) {
+	defer a.changes.tell() // there may have been too many logins
 	now := a.now().UTC()
 	err = a.writeLogin(func(tx *store.AccessTx) (store.Sum, error) {
 		e, err := check(tx)

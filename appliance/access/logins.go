@@ -63,6 +63,7 @@ func (a *Access) Revoke(by Identity, p Peer, id string) error {
 // end ends the login that find returns, with the peer and the event for the audit log. When the store takes nothing now,
 // a login that it has is over until a restart, after which it is over 30 minutes after it was last seen.
 func (a *Access) end(by Identity, find func(*store.AccessTx) (store.Login, Peer, event, error)) error {
+	defer a.changes.tell()
 	now := a.now()
 	return a.writeLogin(func(tx *store.AccessTx) (store.Sum, error) {
 		login, p, e, err := find(tx)

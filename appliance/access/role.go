@@ -3,6 +3,8 @@ package access
 import (
 	"slices"
 	"time"
+
+	"breakwater/appliance/store"
 )
 
 // Role is what an account or a token may do.
@@ -76,6 +78,8 @@ type Identity struct {
 	LoginID      string    `json:"loginID,omitempty"` // public id of the login, for lists; empty for other ways
 	Proved       time.Time `json:"proved,omitzero"`   // when the password or passkey was last given
 	SecondFactor bool      `json:"secondFactor"`      // the account has one
+
+	token store.Sum // of a token; one that is made anew under the same name is another
 }
 
 // localName is what the unix socket is called in the audit log; no account may have it.

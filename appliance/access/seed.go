@@ -72,7 +72,7 @@ func (a *Access) Seed(given []Given, from string) error {
 	}
 	a.claiming.Lock()
 	defer a.claiming.Unlock()
-	err = a.store.UpdateAccess(func(tx *store.AccessTx) error {
+	err = a.update(func(tx *store.AccessTx) error {
 		there, err := tx.Accounts()
 		if err != nil {
 			return err

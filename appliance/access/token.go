@@ -82,7 +82,7 @@ func (a *Access) CreateToken(by Identity, p Peer, n NewToken) (Token, string, er
 	}
 	secret := newTokenSecret()
 	t := store.Token{Sum: store.SumOf(secret), Name: n.Name, Role: string(n.Role), Author: authorOf(by), Created: a.now().UTC(), Expires: n.Expires, Networks: n.Networks}
-	err := a.store.UpdateAccess(func(tx *store.AccessTx) error {
+	err := a.update(func(tx *store.AccessTx) error {
 		there, err := tx.Tokens()
 		switch {
 		case err != nil:
@@ -135,7 +135,7 @@ func (a *Access) DeleteToken(by Identity, p Peer, name string) error {
 	if !by.May(Administer) {
 		return ErrForbidden
 	}
-	return a.store.UpdateAccess(func(tx *store.AccessTx) error {
+	return a.update(func(tx *store.AccessTx) error {
 		there, err := tx.Tokens()
 		if err != nil {
 			return err
@@ -168,7 +168,7 @@ func (a *Access) ByToken(secret string, p Peer) (Identity, error) {
 	if due(t.LastUsed, now) {
 		a.touchToken(t.Sum, now)
 	}
-	return Identity{Name: t.Name, Role: Role(t.Role), Way: ByToken}, nil
+	return Identity{Name: t.Name, Role: Role(t.Role), Way: ByToken, token: t.Sum}, nil
 }
 
 func (a *Access) findToken(secret string) (t store.Token, err error) {
@@ -183,12 +183,14 @@ func (a *Access) findToken(secret string) (t store.Token, err error) {
 }
 
 func usable(t store.Token, from netip.Addr, now time.Time) bool {
-	if !t.Expires.IsZero() && !now.Before(t.Expires) {
+	if expired(t, now) {
 		return false
 	}
 	from = from.WithZone("") // a prefix has none, and contains no address with one
 	return len(t.Networks) == 0 || slices.ContainsFunc(t.Networks, func(n netip.Prefix) bool { return n.Contains(from) })
 }
+
+func expired(t store.Token, now time.Time) bool { return !t.Expires.IsZero() && !now.Before(t.Expires) }
 
 // touchToken notes that a token was used.
 func (a *Access) touchToken(sum store.Sum, now time.Time) {

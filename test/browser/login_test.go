@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"breakwater/appliance/control/edgetest"
 	"breakwater/test/lab"
 )
 
@@ -55,4 +57,16 @@ func TestLeavingAPageAsksNothing(t *testing.T) {
 		t.Error("a page that is being left reads live numbers")
 	}
 	ask[bool](p, "window.sample()")
+}
+
+// TestSignedOutElsewhere: a page went on with its live numbers for up to 15 seconds after its login had been ended, and asked for the
+// password only then.
+func TestSignedOutElsewhere(t *testing.T) {
+	b, _ := standIn(t, edgetest.Start(t))
+	p := b.signIn(t, "anna", "admin")
+	p.visit("/services")
+	p.see("Services")
+	p.lose(true) // what it asks for next is refused
+	b.call(t, http.MethodDelete, "/accounts/anna/logins", nil, nil)
+	p.seeWithin(5*time.Second, "Sign in to Breakwater")
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -31,7 +30,7 @@ func (a *API) StreamEvents(c echo.Context) error {
 }
 
 // stream answers with server-sent events (HTML, section 9.2) until send returns, the reader is gone, or the login or
-// token that opened it is.
+// token that opened it is over.
 func (a *API) stream(c echo.Context, send func(context.Context, *stream) error) error {
 	ctx, cancel := context.WithCancel(c.Request().Context())
 	defer cancel()
@@ -45,15 +44,16 @@ func (a *API) stream(c echo.Context, send func(context.Context, *stream) error) 
 	if err := s.send(": breakwater\n\n"); err != nil {
 		return nil // the reader is gone
 	}
-	var beating sync.WaitGroup
-	beating.Go(func() { a.beat(ctx, cancel, s, callerOf(c)) })
+	var watching sync.WaitGroup
+	watching.Go(func() { a.beat(ctx, cancel, s, callerOf(c)) })
+	watching.Go(func() { a.Access.AwaitEnd(ctx, callerOf(c).Identity); cancel() })
 	_ = send(ctx, s) // ends with its reader, whom nobody can tell why
 	cancel()
-	beating.Wait()
+	watching.Wait()
 	return nil
 }
 
-// beat ends the stream of a reader that is gone or may no longer read.
+// beat ends the stream of a reader that is gone, or is no more in the management networks.
 func (a *API) beat(ctx context.Context, cancel context.CancelFunc, s *stream, who caller.Caller) {
 	ticker := time.NewTicker(heartbeat)
 	defer ticker.Stop()
@@ -62,7 +62,7 @@ func (a *API) beat(ctx context.Context, cancel context.CancelFunc, s *stream, wh
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if !a.stillThere(who) || s.send(": beat\n\n") != nil {
+			if !a.mayReach(who) || s.send(": beat\n\n") != nil {
 				cancel()
 				return
 			}
@@ -70,23 +70,9 @@ func (a *API) beat(ctx context.Context, cancel context.CancelFunc, s *stream, wh
 	}
 }
 
-// stillThere tells whether the login or token of a stream was not ended meanwhile, and whether its reader is still in the
-// management networks. A request is let in once, a stream goes on for days.
-func (a *API) stillThere(who caller.Caller) bool {
-	if who.Way != access.BySocket && !a.Control.MayReach(who.Peer.Addr) {
-		return false
-	}
-	switch who.Way {
-	case access.ByLogin:
-		logins, err := a.Access.Logins()
-		return err == nil && slices.ContainsFunc(logins, func(l access.LoginInfo) bool { return l.ID == who.LoginID })
-	case access.ByToken:
-		tokens, err := a.Access.Tokens()
-		return err == nil && slices.ContainsFunc(tokens, func(t access.Token) bool {
-			return t.Name == who.Name && (t.Expires.IsZero() || time.Now().Before(t.Expires))
-		})
-	}
-	return true
+// mayReach tells whether a reader is still in the management networks. A request is let in once, a stream goes on for days.
+func (a *API) mayReach(who caller.Caller) bool {
+	return who.Way == access.BySocket || a.Control.MayReach(who.Peer.Addr)
 }
 
 // stream writes to one reader.

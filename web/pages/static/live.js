@@ -59,10 +59,8 @@ function broken() {
   close();
   brokenSince ??= new Date();
   failures++;
-  if (failures > 1) { // one failure is a box that restarts its page, or a sleep that is over
-    paused(brokenSince);
-    askWhy();
-  }
+  if (failures > 1) paused(brokenSince); // one failure is a box that restarts its page, or a sleep that is over
+  askWhy();
   retry = setTimeout(() => document.hidden || open(), Math.min(slowest, 500 * 2 ** failures));
 }
 
