@@ -25,6 +25,7 @@ type ring struct {
 	calls   *[ringSlots]ringCall
 	results *[2 * ringSlots]ringResult
 	queued  uint32
+	failed  unix.Errno       // why the kernel takes nothing any more; 0: it does
 	result  [ringSlots]int32 // of each slot, after submit: bytes, or -errno
 }
 
@@ -33,6 +34,9 @@ const (
 	ringSlots = 32
 	// ringBuffer takes any datagram.
 	ringBuffer = 64 << 10
+	// ringTries is how often in a row the kernel may take nothing. A signal is over by then, and a lack of memory that is not would
+	// keep the worker here.
+	ringTries = 8
 )
 
 // ringCall is struct io_uring_sqe of linux/io_uring.h, as far as receives and sends need it.
@@ -191,19 +195,47 @@ func (r *ring) add(slot int, b []byte, c ringCall) {
 	r.queued++
 }
 
-// submit carries out what is queued, at most one call a slot, and notes the results.
+// submit carries out what is queued, at most one call a slot, and notes the results. What the kernel does not take is carried out
+// call by call, and so is everything from then on: the worker is to give up the ring.
 func (r *ring) submit() {
-	atomic.StoreUint32(r.tail, *r.tail+r.queued)
-	for left := r.queued; r.queued > 0; r.take() {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(left), uintptr(r.queued), ringWait, 0, 0)
-		switch errno {
-		case 0:
-			left -= uint32(n) //nolint:gosec // at most left
-		case unix.EINTR, unix.EAGAIN, unix.EBUSY: // a signal, or there is no memory at this moment
-		default: // wrong arguments; what was done of it, and so which bytes are where, nobody can tell
-			panic("enter io_uring: " + errno.Error())
+	end := *r.tail + r.queued
+	atomic.StoreUint32(r.tail, end)
+	if r.failed == 0 {
+		r.enter()
+	}
+	for ; r.queued > 0; r.queued-- {
+		c := &r.calls[(end-r.queued)%ringSlots]
+		r.result[c.slot] = c.alone()
+	}
+}
+
+// enter hands what is queued to the kernel, and leaves in queued what it did not take. An error says that nothing was taken by this
+// call, and what was by the ones before has ended.
+func (r *ring) enter() {
+	for tries := 1; r.queued > 0; tries++ {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(r.queued), uintptr(r.queued), ringWait, 0, 0)
+		r.take()
+		switch {
+		case errno == 0:
+			tries = 0
+		case tries == ringTries:
+			r.failed = errno
+			return
 		}
 	}
+}
+
+// alone carries out a call by itself, and gives its result: bytes, or -errno.
+func (c *ringCall) alone() int32 {
+	call := uintptr(unix.SYS_SENDTO)
+	if c.op == ringReceive {
+		call = unix.SYS_RECVFROM
+	}
+	n, _, errno := syscall.RawSyscall6(call, uintptr(c.fd), uintptr(c.data), uintptr(c.length), uintptr(c.flags), uintptr(c.to), uintptr(c.toSize))
+	if errno != 0 {
+		return -int32(errno) //nolint:gosec // small
+	}
+	return int32(n) //nolint:gosec // at most length
 }
 
 // take notes the results that there are.

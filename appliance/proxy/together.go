@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"fmt"
+
 	"golang.org/x/sys/unix"
 
 	"breakwater/appliance/plan"
@@ -27,6 +29,13 @@ func (w *worker) openRing() {
 	w.ring = r
 }
 
+// giveUpRing lets a worker go on as without io_uring, as the kernel takes nothing of its ring any more. Nothing is in its hands.
+func (w *worker) giveUpRing() {
+	w.engine.options.Log.Warn("sessions are read one by one from now on", "worker", w.number, "err", fmt.Errorf("enter io_uring: %w", w.ring.failed))
+	w.ring.close()
+	w.ring = nil
+}
+
 // join puts a side or a flow that has bytes, and nothing else to tell, on the list of those that are served together. It reports
 // whether it did.
 func (w *worker) join(t token, events uint32) bool {
@@ -51,6 +60,9 @@ func (w *worker) join(t token, events uint32) bool {
 func (w *worker) serveTogether() {
 	w.inParts(&w.sides, w.relayTogether)
 	w.inParts(&w.answers, w.answerTogether)
+	if w.ring != nil && w.ring.failed != 0 {
+		w.giveUpRing()
+	}
 }
 
 // inParts serves a list, as many at once as the ring takes.

@@ -6,104 +6,15 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"breakwater/appliance/header"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
-
-// TestRing: each call of a batch has its own result, and nothing but receives and sends is carried out.
-func TestRing(t *testing.T) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	r, err := newRing()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.close()
-	if err := r.enable(); err != nil {
-		t.Fatal(err)
-	}
-	pair := func() (ours, theirs int) {
-		t.Helper()
-		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _, _ = unix.Close(fds[0]), unix.Close(fds[1]) })
-		return fds[0], fds[1]
-	}
-	full, talker := pair()
-	silent, _ := pair()
-	ended, leaver := pair()
-	if _, err := unix.Write(talker, bytes.Repeat([]byte("x"), 100)); err != nil {
-		t.Fatal(err)
-	}
-	_ = unix.Shutdown(leaver, unix.SHUT_WR)
-	for round := range 3 * ringSlots { // more than the queues hold
-		r.receive(3, int32(full), 100)
-		r.receive(0, int32(silent), 100)
-		r.receive(2, int32(ended), 100)
-		r.receive(1, -1, 100)
-		r.submit()
-		want := [4]int32{-int32(unix.EAGAIN), -int32(unix.EBADF), 0, 100}
-		if got := [4]int32(r.result[:4]); got != want {
-			t.Fatalf("round %d: got %v, want %v", round, got, want)
-		}
-		r.send(3, int32(talker), r.buffer(3)[:100])
-		r.submit()
-		if r.result[3] != 100 {
-			t.Fatalf("round %d: %d bytes were sent", round, r.result[3])
-		}
-		b := make([]byte, 200)
-		if n, err := unix.Read(full, b); n != 100 || err != nil {
-			t.Fatalf("read %d, %v", n, err)
-		}
-		if _, err := unix.Write(talker, b[:100]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	const opOpen = 18 // IORING_OP_OPENAT
-	r.add(0, []byte("/etc/hostname\x00"), ringCall{op: opOpen, fd: unix.AT_FDCWD})
-	r.submit()
-	if got := r.result[0]; got != -int32(unix.EACCES) {
-		t.Errorf("a call that is not allowed ended with %d, want EACCES", got)
-	}
-}
-
-// withAndWithout runs a test with rings, and without them as on a kernel that has none.
-func withAndWithout(t *testing.T, test func(t *testing.T, ready func(*box))) {
-	t.Run("together", func(t *testing.T) {
-		test(t, func(b *box) {
-			for _, w := range b.workers {
-				w.ask(func() {
-					if w.ring == nil {
-						t.Error("a worker has no ring")
-					}
-				})
-			}
-		})
-	})
-	t.Run("one by one", func(t *testing.T) {
-		test(t, func(b *box) {
-			for _, w := range b.workers {
-				w.ask(func() {
-					if w.ring != nil {
-						w.ring.close()
-						w.ring = nil
-					}
-				})
-			}
-		})
-	})
-}
 
 // hold stops all workers until release, so that what comes meanwhile is one batch of each.
 func (b *box) hold(t *testing.T) (release func()) {
