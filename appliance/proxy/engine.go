@@ -1,7 +1,7 @@
 // Package proxy is the user path: it takes what steering brings to its transparent sockets and carries it to origins.
 //
 // One reactor a core (worker.go) owns four listeners, its TCP sessions (session.go, dial.go, relay.go) and its UDP flows
-// (flow.go); nothing is shared between cores but counters and the table of services, which Apply replaces as a whole:
+// (flow.go, answer.go); nothing is shared between cores but counters and the table of services, which Apply replaces as a whole:
 //
 //	engine, err := proxy.New(proxy.Options{Pools: pools, Port: steering.ListenPort, Transparent: true})
 //	go engine.Run(ctx)
