@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"breakwater/appliance/header"
 	"breakwater/appliance/plan"
 	"breakwater/appliance/status"
 )
@@ -67,4 +68,41 @@ func TestFlowsFromEdgeAddresses(t *testing.T) {
 	if n := len(b.all()); n != 2 {
 		t.Errorf("there are %d flows, want 2", n)
 	}
+}
+
+// TestUpstreamsThatNameEdgeAddresses: when a load balancer said so, origins were told that an edge address is a player, and those of
+// transparent services were dialled from it.
+func TestUpstreamsThatNameEdgeAddresses(t *testing.T) {
+	b := start(t, serveTCP(t, echo), func(p *plan.Plan) {
+		p.Services[0].Upstreams = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	})
+	b.edgesAt(t, "203.0.113.7/32", "2001:db8:7::/48")
+	session := func(to netip.AddrPort, client string) *net.TCPConn {
+		t.Helper()
+		from, at := netip.MustParseAddrPort(client), "198.51.100.1:25565"
+		if from.Addr().Is6() {
+			at = "[2001:db8:1::1]:25565"
+		}
+		said, err := header.V2(plan.TCP, from, netip.MustParseAddrPort(at), header.TLVs{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := dial(t, to)
+		mustWrite(t, c, append(said, "x"...))
+		return c
+	}
+	for i, client := range []string{"203.0.113.7:1234", "[2001:db8:7::abcd]:1234"} {
+		for n, edge := range []netip.AddrPort{b.edge4, b.edge6} {
+			wantReset(t, session(edge, client))
+			if want := uint64(2*i + n + 1); b.count(plan.TCP, status.Bogon) != want {
+				t.Errorf("%s over %s: %d counted as bogon, want %d", client, edge, b.count(plan.TCP, status.Bogon), want)
+			}
+		}
+	}
+	for _, client := range []string{"203.0.113.8:1234", "[2001:db8:8::1]:1234"} {
+		mustRead(t, session(b.edge4, client), "x")
+	}
+	own := dial(t, b.edge4)
+	mustWrite(t, own, append(header.Local(), "x"...)) // the load balancer's own check
+	mustRead(t, own, "x")
 }

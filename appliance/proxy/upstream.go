@@ -80,6 +80,10 @@ func (s *session) introduced(h header.Header) {
 	if !h.Local && h.Source.IsValid() {
 		s.client = h.Source
 	}
+	if s.worker.engine.table.Load().isEdge(s.client.Addr()) {
+		s.finish(status.Bogon, abort)
+		return
+	}
 	if s.worker.engine.bans.Load().has(s.client.Addr()) {
 		s.finish(status.Banned, abort)
 		return
