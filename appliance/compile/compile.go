@@ -120,10 +120,10 @@ func pools(list []settings.Pool) []plan.Pool {
 	compiled := make([]plan.Pool, len(list))
 	for i, p := range list {
 		compiled[i] = plan.Pool{
-			Name:    p.Name,
-			Choice:  plan.Choice(p.Choice),
-			Origins: origins(p.Origins),
-			Sources: addresses(p.Sources),
+			Name:            p.Name,
+			Choice:          plan.Choice(p.Choice),
+			Origins:         origins(p.Origins),
+			SourceAddresses: addresses(p.SourceAddresses),
 			Health: plan.Health{
 				Check:    plan.Check(p.Health.Check),
 				Port:     uint16(p.Health.Port), //nolint:gosec // Validate bounds it to a port

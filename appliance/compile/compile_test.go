@@ -78,8 +78,8 @@ func describe(p plan.Plan) string {
 	}
 	for _, pool := range p.Pools {
 		fmt.Fprintf(&b, "pool %s, %s\n  health %+v\n", pool.Name, pool.Choice, pool.Health)
-		if len(pool.Sources) > 0 {
-			fmt.Fprintf(&b, "  sources %s\n", pool.Sources)
+		if len(pool.SourceAddresses) > 0 {
+			fmt.Fprintf(&b, "  source addresses %s\n", pool.SourceAddresses)
 		}
 		for _, o := range pool.Origins {
 			fmt.Fprintf(&b, "  origin %+v\n", o)

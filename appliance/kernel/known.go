@@ -100,7 +100,7 @@ func (k *Path) Good(client netip.Addr, protocol plan.Protocol) {
 }
 
 func sourceKey(client netip.Addr) bpfSourceKey {
-	return bpfSourceKey{Address: plan.SourceAddress(client).Addr().As16()}
+	return bpfSourceKey{Address: plan.ClientAddress(client).Addr().As16()}
 }
 
 // good enters the client of a session or flow of the kernel path, once it has shown that it is there.

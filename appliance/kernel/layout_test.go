@@ -141,7 +141,7 @@ func TestConstants(t *testing.T) {
 		"PATH_TCP": pathTCP, "PATH_UDP": pathUDP,
 		"CHOICE_HASH": choiceHash, "CHOICE_TURNS": choiceTurns, "CHOICE_LEAST": choiceLeast,
 		"MEMBER_NO": memberNo, "MEMBER_YES": memberYes, "MEMBER_TRY": memberTry,
-		"PAGES_OF_SET": setPages, "PORTS_OF_PAGE": pagePorts, "MAX_MEMBERS": maxMembers, "MAX_SOURCES": plan.MaxSources,
+		"PAGES_OF_SET": setPages, "PORTS_OF_PAGE": pagePorts, "MAX_MEMBERS": maxMembers, "MAX_SOURCES": plan.MaxSourceAddresses,
 		"REASON_NORMAL": int(status.Normal), "REASON_CLIENT_RESET": int(status.ClientReset), "REASON_ORIGIN_RESET": int(status.OriginReset),
 		"REASON_ORIGIN_REFUSED": int(status.OriginRefused), "REASON_CONNECT_TIMEOUT": int(status.ConnectTimeout),
 		"REASON_NETWORK_UNREACHABLE": int(status.NetworkUnreachable),

@@ -149,7 +149,7 @@ func TestRatesOfPackets(t *testing.T) {
 					r.front(t, f.from(near, protocolUDP, 40000, portPlain))
 				}
 				r.turnedAway(t, f.from(near, protocolUDP, 40000, portPlain), status.AddressRate)
-				r.turnedAway(t, f.from(prefixEnd(plan.SourceNetwork(near)), protocolUDP, 40000, portPlain), status.NetworkRate)
+				r.turnedAway(t, f.from(prefixEnd(plan.ClientNetwork(near)), protocolUDP, 40000, portPlain), status.NetworkRate)
 				r.comesIn(t, f.from(far, protocolUDP, 40000, portPlain))
 			})
 		}

@@ -52,7 +52,7 @@ func (k *Path) buildPool(name string, pool *origin.Pool, t *tables) error {
 		e.Count = uint32(len(members))   //nolint:gosec // bounded
 		e.TurnCount = uint32(len(turns)) //nolint:gosec // bounded by package origin
 		for i := range members {
-			m, err := k.memberEntry(name, &members[i], pool.Sources(members[i].Address), t)
+			m, err := k.memberEntry(name, &members[i], pool.SourceAddresses(members[i].Address), t)
 			if err != nil {
 				return err
 			}

@@ -68,7 +68,7 @@ func (k *Path) portlessCondition(m *bpfMember, rise uint64) health.Condition {
 		Code: noSourcePort, Subject: k.portlessSubject(m.Origin), Severity: health.Warning,
 		Title: fmt.Sprintf("No source port is left towards %s, origin %s of pool %s", address, name, pool),
 		Detail: fmt.Sprintf("%d packets in the last seconds found no free one of the %d ports that there are in all (source addresses: %d, ports of each: %d), "+
-			"so the user path carries what is new, with ports of its own. Add source addresses of this box to the pool (pools[].sources in the "+
+			"so the user path carries what is new, with ports of its own. Add source addresses of this box to the pool (pools[].sourceAddresses in the "+
 			"settings), add an origin, or make the service transparent.",
 			rise, sources*k.ports, sources, k.ports),
 	}

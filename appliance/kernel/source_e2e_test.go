@@ -26,7 +26,7 @@ func (f family) sourcesOf(n int) (list []netip.Addr) {
 func sourcePlan(n int) *plan.Plan {
 	p := vectorPlan()
 	for i := range p.Pools {
-		p.Pools[i].Sources = append(families[0].sourcesOf(n), families[1].sourcesOf(n)...)
+		p.Pools[i].SourceAddresses = append(families[0].sourcesOf(n), families[1].sourcesOf(n)...)
 	}
 	return p
 }
@@ -34,14 +34,14 @@ func sourcePlan(n int) *plan.Plan {
 // applySources puts a plan in force at a box that has its sources.
 func (r *rig) applySources(t testing.TB, p *plan.Plan) {
 	t.Helper()
-	r.own = p.Pools[0].Sources
+	r.own = p.Pools[0].SourceAddresses
 	r.apply(t, p)
 }
 
 // TestSources: sessions and flows come from all source addresses that a pool has, and answers lead back.
 func TestSources(t *testing.T) {
 	r := newRig(t, vectorPlan())
-	for _, n := range []int{1, 2, 3, plan.MaxSources} {
+	for _, n := range []int{1, 2, 3, plan.MaxSourceAddresses} {
 		r.applySources(t, sourcePlan(n))
 		r.each(t, fmt.Sprint(n), func(t *testing.T, f family, protocol uint8) {
 			seen := make(map[netip.Addr]int)
@@ -137,7 +137,7 @@ func TestSourceOfRoute(t *testing.T) {
 		r.own = nil
 		p := sourcePlan(1)
 		r.apply(t, p)
-		if err := r.pools.Apply(p, p.Pools[0].Sources); err != nil {
+		if err := r.pools.Apply(p, p.Pools[0].SourceAddresses); err != nil {
 			t.Fatal(err)
 		}
 		r.must(t, r.path.refresh)
@@ -161,7 +161,7 @@ func TestRoomOfSources(t *testing.T) {
 // TestSourceLife: a session from a source of its own carries data, takes errors and ends as any other.
 func TestSourceLife(t *testing.T) {
 	r := newRig(t, vectorPlan())
-	r.applySources(t, sourcePlan(plan.MaxSources))
+	r.applySources(t, sourcePlan(plan.MaxSourceAddresses))
 	for _, f := range families {
 		for _, port := range allHeaders {
 			t.Run(fmt.Sprintf("%s/%d", f.name, port), func(t *testing.T) {

@@ -18,7 +18,7 @@ type Pool struct {
 	health  plan.Health
 	choice  plan.Choice
 	origins []*named
-	wished  []netip.Addr // sources, as in the plan
+	wished  []netip.Addr // source addresses, as in the plan
 	raised  map[conditionKey]bool
 }
 
@@ -33,7 +33,7 @@ type view struct {
 	choice  plan.Choice
 	members []member
 	turns   []int32 // round robin: the order of members, each as often as its weight says
-	sources sources
+	from    sourceAddresses
 	reason  status.Reason // why there are no members
 }
 

@@ -65,7 +65,7 @@ func (n *named) checkAddress(p *Pool, o *Origin) (netip.AddrPort, bool) {
 }
 
 func (p *Pool) makeView(g guard) *view {
-	v := &view{choice: p.choice, reason: status.NoOrigin, sources: sourcesOf(p.wished, g)}
+	v := &view{choice: p.choice, reason: status.NoOrigin, from: sourceAddressesOf(p.wished, g)}
 	for _, n := range p.origins {
 		if n.spec.State != plan.Active {
 			continue

@@ -135,7 +135,7 @@ func (s *Set) replacePools(pools []plan.Pool) {
 		}
 		delete(old, spec.Name)
 		before := p.origins
-		p.health, p.choice, p.wished, p.origins = spec.Health, spec.Choice, spec.Sources, nil
+		p.health, p.choice, p.wished, p.origins = spec.Health, spec.Choice, spec.SourceAddresses, nil
 		for _, o := range spec.Origins {
 			p.origins = append(p.origins, keep(before, o))
 		}
@@ -209,7 +209,7 @@ func (s *Set) Status() []status.Pool {
 	defer s.mu.Unlock()
 	list := make([]status.Pool, 0, len(s.order))
 	for _, p := range s.order {
-		out := status.Pool{Name: p.name, Panic: p.panicked(), Sources: p.view.Load().sources.all(), Origins: []status.Origin{}}
+		out := status.Pool{Name: p.name, Panic: p.panicked(), SourceAddresses: p.view.Load().from.all(), Origins: []status.Origin{}}
 		for _, n := range p.origins {
 			out.Origins = append(out.Origins, n.status()...)
 		}

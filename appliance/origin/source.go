@@ -10,13 +10,13 @@ import (
 	"breakwater/appliance/health"
 )
 
-// sources are the addresses of the box that a pool's sessions and flows come from, as far as the box has them.
-type sources struct {
+// sourceAddresses are those of the box that a pool's sessions and flows come from, as far as the box has them.
+type sourceAddresses struct {
 	four, six []netip.Addr
 	missing   []netip.Addr // those that the box does not have
 }
 
-func sourcesOf(wished []netip.Addr, g guard) (s sources) {
+func sourceAddressesOf(wished []netip.Addr, g guard) (s sourceAddresses) {
 	for _, a := range wished {
 		switch a = a.Unmap(); {
 		case !g.isOwn(a):
@@ -30,11 +30,11 @@ func sourcesOf(wished []netip.Addr, g guard) (s sources) {
 	return s
 }
 
-// Sources are the addresses of the box that sessions and flows to an origin come from; none: the one that the route gives. The
+// SourceAddresses are those of the box that sessions and flows to an origin come from; none: the one that the route gives. The
 // list is never changed, only replaced.
-func (p *Pool) Sources(to netip.Addr) []netip.Addr { return p.view.Load().sources.towards(to) }
+func (p *Pool) SourceAddresses(to netip.Addr) []netip.Addr { return p.view.Load().from.towards(to) }
 
-func (s *sources) towards(to netip.Addr) []netip.Addr {
+func (s *sourceAddresses) towards(to netip.Addr) []netip.Addr {
 	if to.Unmap().Is4() {
 		return s.four
 	}
@@ -42,11 +42,11 @@ func (s *sources) towards(to netip.Addr) []netip.Addr {
 }
 
 // all are those in use.
-func (s *sources) all() []netip.Addr { return slices.Concat([]netip.Addr{}, s.four, s.six) }
+func (s *sourceAddresses) all() []netip.Addr { return slices.Concat([]netip.Addr{}, s.four, s.six) }
 
 // sourceCondition tells of addresses that are not there, and what is done instead.
 func (p *Pool) sourceCondition() (c health.Condition, wrong bool) {
-	s := &p.view.Load().sources
+	s := &p.view.Load().from
 	if len(s.missing) == 0 {
 		return c, false
 	}
@@ -60,7 +60,7 @@ func (p *Pool) sourceCondition() (c health.Condition, wrong bool) {
 	if len(s.six) == 0 && slices.ContainsFunc(s.missing, netip.Addr.Is6) {
 		instead = append(instead, "IPv6")
 	}
-	meanwhile := "the other sources are used"
+	meanwhile := "the other source addresses are used"
 	if len(instead) > 0 {
 		meanwhile = strings.Join(instead, " and ") + " origins see the address that the route gives"
 	}
@@ -84,12 +84,12 @@ func (p *Pool) portless(n *named) []string {
 		if o.portlessAt.IsZero() || time.Since(o.portlessAt) >= portlessFor {
 			continue
 		}
-		sources, ports := int64(max(len(p.Sources(o.address)), 1)), o.portsOf.Load()
+		addresses, ports := int64(max(len(p.SourceAddresses(o.address)), 1)), o.portsOf.Load()
 		list = append(list, fmt.Sprintf("%s: %d sessions and flows so far found none of the %d source ports free that there are towards it "+
-			"(source addresses: %d, ports of each: %d)", n.shown(o), o.toldPortless, sources*ports, sources, ports))
+			"(source addresses: %d, ports of each: %d)", n.shown(o), o.toldPortless, addresses*ports, addresses, ports))
 	}
 	if len(list) > 0 {
-		list = append(list, "add source addresses of this box to the pool (pools[].sources in the settings), or add an origin")
+		list = append(list, "add source addresses of this box to the pool (pools[].sourceAddresses in the settings), or add an origin")
 	}
 	return list
 }

@@ -14,7 +14,7 @@ func (p *Plan) Check() error {
 		}
 	}
 	for i, pool := range p.Pools {
-		if err := pool.checkSources(); err != nil {
+		if err := pool.checkSourceAddresses(); err != nil {
 			return fmt.Errorf("pool %d (%s) %w", i, pool.Name, err)
 		}
 	}
@@ -31,14 +31,14 @@ func (p *Plan) Check() error {
 	return nil
 }
 
-// checkSources words its errors as the end of the sentence "pool x ...".
-func (p *Pool) checkSources() error {
+// checkSourceAddresses words its errors as the end of the sentence "pool x ...".
+func (p *Pool) checkSourceAddresses() error {
 	var four, six int
-	for i, a := range p.Sources {
+	for i, a := range p.SourceAddresses {
 		switch {
 		case !a.IsValid() || a != a.Unmap().WithZone("") || a.IsUnspecified() || a.IsMulticast():
 			return fmt.Errorf("has the source %q, which is not the address of one machine", a)
-		case slices.Contains(p.Sources[:i], a):
+		case slices.Contains(p.SourceAddresses[:i], a):
 			return fmt.Errorf("has the source %s twice", a)
 		case a.Is4():
 			four++
@@ -46,8 +46,8 @@ func (p *Pool) checkSources() error {
 			six++
 		}
 	}
-	if four > MaxSources || six > MaxSources {
-		return fmt.Errorf("has %d sources of IPv4 and %d of IPv6, at most %d of each are possible", four, six, MaxSources)
+	if four > MaxSourceAddresses || six > MaxSourceAddresses {
+		return fmt.Errorf("has %d source addresses of IPv4 and %d of IPv6, at most %d of each are possible", four, six, MaxSourceAddresses)
 	}
 	return nil
 }

@@ -137,8 +137,8 @@ func (t Timeouts) IdleFlow(proven bool) time.Duration {
 // ServiceLimits bound one service. Zero means no limit of its own.
 type ServiceLimits struct {
 	MaxSessions           int `json:"maxSessions"`
-	MaxSessionsPerAddress int `json:"maxSessionsPerAddress"` // see SourceAddress
-	MaxSessionsPerNetwork int `json:"maxSessionsPerNetwork"` // see SourceNetwork
+	MaxSessionsPerAddress int `json:"maxSessionsPerAddress"` // see ClientAddress
+	MaxSessionsPerNetwork int `json:"maxSessionsPerNetwork"` // see ClientNetwork
 	NewSessionsPerAddress int `json:"newSessionsPerAddress"` // a second
 	MaxFlows              int `json:"maxFlows"`
 	NewFlowsPerSec        int `json:"newFlowsPerSecond"`
@@ -157,7 +157,7 @@ type Limits struct {
 	Sources SourceLimits `json:"sources"`
 }
 
-// SourceLimits bound one address (SourceAddress) or network (SourceNetwork), each a second. Zero means no limit.
+// SourceLimits bound one address (ClientAddress) or network (ClientNetwork), each a second. Zero means no limit.
 type SourceLimits struct {
 	PacketsPerAddress    int `json:"packetsPerAddress"`
 	BytesPerAddress      int `json:"bytesPerAddress"`      // of frames
@@ -173,13 +173,13 @@ type Pool struct {
 	Choice  Choice   `json:"choice"`
 	Origins []Origin `json:"origins"`
 	Health  Health   `json:"health"`
-	// Sources are the addresses of the box that sessions and flows come from, at most MaxSources of IPv4 and as many of IPv6;
+	// SourceAddresses are those of the box that sessions and flows come from, at most MaxSourceAddresses of IPv4 and as many of IPv6;
 	// empty: the one that the route to an origin gives. Services that are transparent have no use for them.
-	Sources []netip.Addr `json:"sources,omitempty"`
+	SourceAddresses []netip.Addr `json:"sourceAddresses,omitempty"`
 }
 
-// MaxSources is how many source addresses of one IP version a pool may have.
-const MaxSources = 8
+// MaxSourceAddresses is how many source addresses of one IP version a pool may have.
+const MaxSourceAddresses = 8
 
 // Choice is how a pool chooses an origin for a new client.
 type Choice string

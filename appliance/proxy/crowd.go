@@ -29,7 +29,7 @@ func ofSources(l *plan.ServiceLimits) bool {
 // enter counts one more session of client, or says why it may not be. What comes too fast is no session and pays nothing, so
 // that whoever tries too often is not shut out for it.
 func (c *crowd) enter(client netip.Addr, l *plan.ServiceLimits, now time.Duration) status.Reason {
-	address, network := plan.SourceAddress(client), plan.SourceNetwork(client)
+	address, network := plan.ClientAddress(client), plan.ClientNetwork(client)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -46,10 +46,10 @@ func (c *crowd) enter(client netip.Addr, l *plan.ServiceLimits, now time.Duratio
 
 // other counts sessions of client that the other engine begins and ends. What it begins has used up rate as well.
 func (c *crowd) other(client netip.Addr, perSecond int, now time.Duration, n int) {
-	address := plan.SourceAddress(client)
+	address := plan.ClientAddress(client)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.count(address, plan.SourceNetwork(client), n)
+	c.count(address, plan.ClientNetwork(client), n)
 	for range n { // none, for an end
 		c.pay(address, perSecond, now)
 	}
@@ -58,7 +58,7 @@ func (c *crowd) other(client netip.Addr, perSecond int, now time.Duration, n int
 func (c *crowd) leave(client netip.Addr) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.count(plan.SourceAddress(client), plan.SourceNetwork(client), -1)
+	c.count(plan.ClientAddress(client), plan.ClientNetwork(client), -1)
 }
 
 func (c *crowd) count(address, network netip.Prefix, n int) {

@@ -61,7 +61,7 @@ func TestCrowdForgets(t *testing.T) {
 	var c crowd
 	for i := range 1_000_000 {
 		addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-		c.pay(plan.SourceAddress(addr), 10, time.Duration(i)*time.Millisecond)
+		c.pay(plan.ClientAddress(addr), 10, time.Duration(i)*time.Millisecond)
 	}
 	if len(c.paid) > 4096 {
 		t.Errorf("%d addresses are remembered that came 1000 a second, each for 100 ms", len(c.paid))

@@ -22,7 +22,7 @@ func (s *session) dial(target origin.Target, why status.Reason) {
 	}
 	s.state, s.target = stateConnecting, target
 	s.attempts++
-	errno := s.worker.fromSources(s.service, target.Addr.Addr(), s.connectFrom)
+	errno := s.worker.fromSourceAddresses(s.service, target.Addr.Addr(), s.connectFrom)
 	if errno != 0 && errno != unix.EINPROGRESS {
 		s.connectFailed(errno)
 		return

@@ -55,7 +55,7 @@ func open(t *testing.T, originPort uint16, change func(*plan.Plan)) *box {
 	if change != nil {
 		change(&b.plan)
 	}
-	if err := b.pools.Apply(&b.plan, b.plan.Pools[0].Sources); err != nil {
+	if err := b.pools.Apply(&b.plan, b.plan.Pools[0].SourceAddresses); err != nil {
 		t.Fatal(err)
 	}
 	engine, err := New(Options{Pools: b.pools, Port: port, Workers: 2})

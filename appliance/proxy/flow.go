@@ -195,7 +195,7 @@ func (w *worker) bindFlow(f *flow) unix.Errno {
 	if f.service.Transparent {
 		return bindTransparent(fd, f.client, f.target.Addr.Addr())
 	}
-	return w.fromSources(f.service, f.target.Addr.Addr(), func(source netip.Addr) unix.Errno {
+	return w.fromSourceAddresses(f.service, f.target.Addr.Addr(), func(source netip.Addr) unix.Errno {
 		f.source = source
 		switch {
 		case f.service.UDPHeader == plan.UDPV2First:

@@ -10,10 +10,10 @@ import (
 	"breakwater/appliance/plan"
 )
 
-// fromSources calls dial with one source address of a service's pool after the other, in turn, until one has a port left. The
-// zero Addr leaves it to the kernel: it stands for pools without sources, and for services whose clients are the source themselves.
-func (w *worker) fromSources(s *service, to netip.Addr, dial func(source netip.Addr) unix.Errno) (errno unix.Errno) {
-	list := s.pool.Sources(to)
+// fromSourceAddresses calls dial with one source address of a service's pool after the other, in turn, until one has a port left. The
+// zero Addr leaves it to the kernel: it stands for pools without any, and for transparent services, whose packets come from the clients themselves.
+func (w *worker) fromSourceAddresses(s *service, to netip.Addr, dial func(source netip.Addr) unix.Errno) (errno unix.Errno) {
+	list := s.pool.SourceAddresses(to)
 	if s.Transparent || len(list) == 0 {
 		return dial(netip.Addr{})
 	}

@@ -43,7 +43,7 @@ func (s *sightings) want(t *testing.T, sources ...string) {
 func withSources(texts ...string) func(*plan.Plan) {
 	return func(p *plan.Plan) {
 		for _, text := range texts {
-			p.Pools[0].Sources = append(p.Pools[0].Sources, netip.MustParseAddr(text))
+			p.Pools[0].SourceAddresses = append(p.Pools[0].SourceAddresses, netip.MustParseAddr(text))
 		}
 	}
 }

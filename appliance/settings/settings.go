@@ -110,11 +110,11 @@ type Limits struct {
 
 // Pool is an origin pool.
 type Pool struct {
-	Name    string   `json:"name"`
-	Choice  string   `json:"choice,omitempty"` // source-hash (default), round-robin, least-sessions
-	Health  Health   `json:"health,omitzero"`
-	Sources []Addr   `json:"sources,omitempty"` // addresses of the box that its sessions and flows come from, each with all source ports; default: the one that the route gives
-	Origins []Origin `json:"origins"`
+	Name            string   `json:"name"`
+	Choice          string   `json:"choice,omitempty"` // source-hash (default), round-robin, least-sessions
+	Health          Health   `json:"health,omitzero"`
+	SourceAddresses []Addr   `json:"sourceAddresses,omitempty"` // addresses of the box that its sessions and flows come from, each with all source ports; default: the one that the route gives
+	Origins         []Origin `json:"origins"`
 }
 
 // Origin is one protected server.

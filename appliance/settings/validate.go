@@ -10,18 +10,18 @@ import (
 // The most of each that a document may hold. They bound the tables of the data plane and the time it takes to check
 // a document; all are far beyond one box's use.
 const (
-	maxInterfaces = 64
-	maxAddresses  = 1024 // of the edge
-	maxNetworks   = 1024 // of the management
-	maxNames      = 16   // of the management
-	maxServers    = 16
-	maxPools      = 1024
-	maxOrigins    = 4096 // of all pools
-	maxSources    = 8    // of one IP version, of one pool: as many as the kernel path looks through for a port
-	maxServices   = 4096
-	maxRanges     = 16384   // of all services
-	maxUpstreams  = 256     // of one service
-	maxRoutes     = 1 << 18 // addresses × port ranges × protocols, of all services
+	maxInterfaces      = 64
+	maxAddresses       = 1024 // of the edge
+	maxNetworks        = 1024 // of the management
+	maxNames           = 16   // of the management
+	maxServers         = 16
+	maxPools           = 1024
+	maxOrigins         = 4096 // of all pools
+	maxSourceAddresses = 8    // of one IP version, of one pool: as many as the kernel path looks through for a port
+	maxServices        = 4096
+	maxRanges          = 16384   // of all services
+	maxUpstreams       = 256     // of one service
+	maxRoutes          = 1 << 18 // addresses × port ranges × protocols, of all services
 )
 
 // tcpHeaders are the words for the PROXY header of a TCP session.

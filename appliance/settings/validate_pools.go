@@ -25,7 +25,7 @@ func (v *validator) pool(at path, p Pool) {
 	}
 	v.oneOf(at.field("choice"), p.Choice, "source-hash", "round-robin", "least-sessions")
 	v.health(at.field("health"), p.Health)
-	v.poolSources(at.field("sources"), p.Sources)
+	v.sourceAddresses(at.field("sourceAddresses"), p.SourceAddresses)
 	if len(p.Origins) == 0 {
 		v.add(at.field("origins"), "is empty; a pool needs at least one origin")
 	}
@@ -69,8 +69,8 @@ func (p Pool) mapped() int {
 	return -1
 }
 
-// poolSources checks the addresses that a pool's sessions come from. Whether the box has them only edge can tell.
-func (v *validator) poolSources(at path, list []Addr) {
+// sourceAddresses checks the addresses that a pool's sessions come from. Whether the box has them only edge can tell.
+func (v *validator) sourceAddresses(at path, list []Addr) {
 	var four, six int
 	for _, a := range list {
 		if a.Is4() {
@@ -79,24 +79,24 @@ func (v *validator) poolSources(at path, list []Addr) {
 			six++
 		}
 	}
-	v.atMost(at, four, maxSources, "IPv4 addresses")
-	v.atMost(at, six, maxSources, "IPv6 addresses")
+	v.atMost(at, four, maxSourceAddresses, "IPv4 addresses")
+	v.atMost(at, six, maxSourceAddresses, "IPv6 addresses")
 	seen := map[string]path{}
-	for i, a := range list[:min(len(list), 2*maxSources)] {
-		if here := at.index(i); v.poolSource(here, a) {
+	for i, a := range list[:min(len(list), 2*maxSourceAddresses)] {
+		if here := at.index(i); v.sourceAddress(here, a) {
 			v.once(here, a.String(), seen)
 		}
 	}
 }
 
-// poolSource refuses what answers cannot come back to: steering would bring those to an edge address to a service.
-func (v *validator) poolSource(at path, a Addr) bool {
+// sourceAddress refuses what answers cannot come back to: steering would bring those to an edge address to a service.
+func (v *validator) sourceAddress(at path, a Addr) bool {
 	p := Prefix{netip.PrefixFrom(a.Addr, a.BitLen())}
 	if !v.sound(at, p) {
 		return false
 	}
 	if r, special := p.special(); special {
-		v.add(at, "%q is special (%s, %s) and cannot be a source; write an address that the box has on the way to the origins", a, r.What, r.Prefix)
+		v.add(at, "%q is special (%s, %s) and cannot be a source address; write an address that the box has on the way to the origins", a, r.What, r.Prefix)
 		return false
 	}
 	for i, edge := range v.s.Edge.Addresses {

@@ -102,16 +102,16 @@ func TestValidate(t *testing.T) {
 		// pools
 		{"empty pool", origin, ``, []string{"pools[0].origins: is empty; a pool needs at least one origin"}},
 		{"choice", games, games + `, "choice": "random"`, []string{`pools[0].choice: "random" is not known here; write one of source-hash, round-robin, least-sessions`}},
-		{"sources", games, games + `, "sources": ["10.0.0.2", "192.168.7.1", "2001:db8::2", "fd00::1"]`, nil},
-		{"source twice", games, games + `, "sources": ["10.0.0.2", "2001:db8::2", "2001:DB8:0::2"]`, []string{`pools[0].sources[2]: "2001:db8::2" is given twice; keep this or pools[0].sources[1]`}},
-		{"source at the edge", games, games + `, "sources": ["203.0.113.10"]`, []string{
-			`pools[0].sources[0]: "203.0.113.10" is an edge address (edge.addresses[0]), where answers of origins would be taken for clients; write another address of the box`}},
-		{"sources of no machine", games, games + `, "sources": ["127.0.0.1", "224.0.0.9", "::", "fe80::1", "::ffff:10.0.0.2"]`, []string{
-			`pools[0].sources[0]: "127.0.0.1" is special (loopback, 127.0.0.0/8) and cannot be a source; write an address that the box has on the way to the origins`,
-			`pools[0].sources[1]: "224.0.0.9" is special (multicast, 224.0.0.0/4) and cannot be a source; write an address that the box has on the way to the origins`,
-			`pools[0].sources[2]: "::" is special (unspecified, ::/128) and cannot be a source; write an address that the box has on the way to the origins`,
-			`pools[0].sources[3]: "fe80::1" is special (link-local, fe80::/10) and cannot be a source; write an address that the box has on the way to the origins`,
-			`pools[0].sources[4]: "::ffff:10.0.0.2/128" is an IPv4 address in IPv6 notation; write it as "10.0.0.2"`}},
+		{"sources", games, games + `, "sourceAddresses": ["10.0.0.2", "192.168.7.1", "2001:db8::2", "fd00::1"]`, nil},
+		{"source twice", games, games + `, "sourceAddresses": ["10.0.0.2", "2001:db8::2", "2001:DB8:0::2"]`, []string{`pools[0].sourceAddresses[2]: "2001:db8::2" is given twice; keep this or pools[0].sourceAddresses[1]`}},
+		{"source at the edge", games, games + `, "sourceAddresses": ["203.0.113.10"]`, []string{
+			`pools[0].sourceAddresses[0]: "203.0.113.10" is an edge address (edge.addresses[0]), where answers of origins would be taken for clients; write another address of the box`}},
+		{"sources of no machine", games, games + `, "sourceAddresses": ["127.0.0.1", "224.0.0.9", "::", "fe80::1", "::ffff:10.0.0.2"]`, []string{
+			`pools[0].sourceAddresses[0]: "127.0.0.1" is special (loopback, 127.0.0.0/8) and cannot be a source address; write an address that the box has on the way to the origins`,
+			`pools[0].sourceAddresses[1]: "224.0.0.9" is special (multicast, 224.0.0.0/4) and cannot be a source address; write an address that the box has on the way to the origins`,
+			`pools[0].sourceAddresses[2]: "::" is special (unspecified, ::/128) and cannot be a source address; write an address that the box has on the way to the origins`,
+			`pools[0].sourceAddresses[3]: "fe80::1" is special (link-local, fe80::/10) and cannot be a source address; write an address that the box has on the way to the origins`,
+			`pools[0].sourceAddresses[4]: "::ffff:10.0.0.2/128" is an IPv4 address in IPv6 notation; write it as "10.0.0.2"`}},
 		{"check", games, games + `, "health": { "check": "http" }`, []string{`pools[0].health.check: "http" is not known here; write one of tcp, none`}},
 		{"check port", games, games + `, "health": { "port": 70000 }`, []string{"pools[0].health.port: 70000 is out of bounds; it must be 0 to 65535; left out it is the origin's own port"}},
 		{"interval", games, games + `, "health": { "interval": "1ms", "timeout": "200ms" }`, []string{
@@ -255,14 +255,14 @@ func TestValidateCounts(t *testing.T) {
 			s.Pools[0].Origins = repeat(4097, func(int) Origin { return Origin{Address: "10.0.0.1"} })
 		},
 			"pools: has 4097 origins in all; at most 4096 are allowed"},
-		{"IPv4 sources", func(s *Settings) {
-			s.Pools[0].Sources = append(repeat(9, func(i int) Addr { return Addr{single(i).Addr()} }), Addr{netip.MustParseAddr("2001:db8::1")})
-		}, "pools[0].sources: has 9 IPv4 addresses; at most 8 are allowed"},
-		{"IPv6 sources", func(s *Settings) {
-			s.Pools[0].Sources = append(repeat(8, func(i int) Addr { return Addr{single(i).Addr()} }), repeat(1000, func(i int) Addr {
+		{"IPv4 source addresses", func(s *Settings) {
+			s.Pools[0].SourceAddresses = append(repeat(9, func(i int) Addr { return Addr{single(i).Addr()} }), Addr{netip.MustParseAddr("2001:db8::1")})
+		}, "pools[0].sourceAddresses: has 9 IPv4 addresses; at most 8 are allowed"},
+		{"IPv6 source addresses", func(s *Settings) {
+			s.Pools[0].SourceAddresses = append(repeat(8, func(i int) Addr { return Addr{single(i).Addr()} }), repeat(1000, func(i int) Addr {
 				return Addr{netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 14: byte(i >> 8), 15: byte(i)})}
 			})...)
-		}, "pools[0].sources: has 1000 IPv6 addresses; at most 8 are allowed"},
+		}, "pools[0].sourceAddresses: has 1000 IPv6 addresses; at most 8 are allowed"},
 		{"services", func(s *Settings) {
 			s.Services = repeat(4097, func(i int) Service {
 				return Service{Name: strconv.Itoa(i), Protocols: []string{"tcp"}, Ports: []Ports{{1, 1}}, Pool: "games"}

@@ -53,10 +53,10 @@ type ReasonCounter struct {
 
 // Pool is the state of an origin pool.
 type Pool struct {
-	Name    string       `json:"name"`
-	Panic   bool         `json:"panic"`   // every origin is down, so all are used
-	Sources []netip.Addr `json:"sources"` // those of the plan that the box has; empty: what the route gives
-	Origins []Origin     `json:"origins"`
+	Name            string       `json:"name"`
+	Panic           bool         `json:"panic"`           // every origin is down, so all are used
+	SourceAddresses []netip.Addr `json:"sourceAddresses"` // those of the plan that the box has; empty: what the route gives
+	Origins         []Origin     `json:"origins"`
 }
 
 // Origin is the state of one address of an origin. An origin with a DNS name has one entry an address.

@@ -109,16 +109,16 @@ func originTable(pools []status.Pool) *table {
 	t := newTable("POOL", "ORIGIN", "ADDRESS", "STATE", "SESSIONS", "FAILED", "SOURCES", "SINCE", "WHY")
 	for _, p := range pools {
 		for _, o := range p.Origins {
-			t.row(p.Name, o.Name, o.Address, originState(o), fmt.Sprint(o.Sessions), fmt.Sprint(o.Failed), sourcesTowards(p, o), since(o.Since), o.Why)
+			t.row(p.Name, o.Name, o.Address, originState(o), fmt.Sprint(o.Sessions), fmt.Sprint(o.Failed), sourceAddressesTowards(p, o), since(o.Since), o.Why)
 		}
 	}
 	return t
 }
 
-// sourcesTowards counts the addresses of the box that connections to an origin come from.
-func sourcesTowards(p status.Pool, o status.Origin) string {
+// sourceAddressesTowards counts the addresses of the box that connections to an origin come from.
+func sourceAddressesTowards(p status.Pool, o status.Origin) string {
 	n, six := 0, strings.Count(o.Address, ":") > 1 // one may be in front of the port
-	for _, a := range p.Sources {
+	for _, a := range p.SourceAddresses {
 		if a.Is6() == six {
 			n++
 		}

@@ -65,15 +65,15 @@ func peers(t *testing.T, at netip.AddrPort, n int) map[netip.Addr]int {
 // source that the box does not have is told, and used when the box gets it.
 func TestSources(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		const both = 24 // that one of two sources is never chosen by chance has less than one chance in 10^14
+		const both = 24 // that one of two source addresses is never chosen by chance has less than one chance in 10^14
 		games := pool("games", f.origin)
-		games.Sources = []settings.Addr{sourceOf(f, 41), sourceOf(f, 42)}
+		games.SourceAddresses = []settings.Addr{sourceOf(f, 41), sourceOf(f, 42)}
 		kernel, user, first := service("kernel", "1800"), service("user", "1801"), service("first", "1802")
 		kernel.Path, user.Path, first.Path = "kernel", "user", "user"
 		first.TCPHeader, first.UDPHeader = "v2", "v2-first"
 		hasSource(t, f, 41)
 		apply(t, document([]settings.Pool{games}, kernel, user, first))
-		one, other := games.Sources[0].Addr, games.Sources[1].Addr
+		one, other := games.SourceAddresses[0].Addr, games.SourceAddresses[1].Addr
 		for port := uint16(1800); port <= 1802; port++ {
 			if seen := peers(t, f.at(port), 3); seen[one] != 6 {
 				t.Errorf("port %d: the origin saw %v, want %s alone", port, seen, one)
@@ -105,7 +105,7 @@ func TestSourcesRunOut(t *testing.T) {
 		const name = "/proc/sys/net/ipv4/ip_local_port_range"
 		before := strings.Join(strings.Fields(inside(t, lab.Edge, "cat", name)), " ")
 		games := pool("games", f.origin)
-		games.Sources = []settings.Addr{sourceOf(f, 41), sourceOf(f, 42)}
+		games.SourceAddresses = []settings.Addr{sourceOf(f, 41), sourceOf(f, 42)}
 		s := service("games", "1803")
 		s.Path, s.Protocols = "user", []string{"tcp"}
 		hasSource(t, f, 41)

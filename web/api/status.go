@@ -35,7 +35,7 @@ func withLists(s control.Status) control.Status {
 	e.Shield.Would = list(e.Shield.Would)
 	e.Pools = append([]status.Pool{}, e.Pools...)
 	for i := range e.Pools {
-		e.Pools[i].Origins, e.Pools[i].Sources = list(e.Pools[i].Origins), list(e.Pools[i].Sources)
+		e.Pools[i].Origins, e.Pools[i].SourceAddresses = list(e.Pools[i].Origins), list(e.Pools[i].SourceAddresses)
 	}
 	e.Interfaces = append([]status.Interface{}, e.Interfaces...)
 	for i := range e.Interfaces {

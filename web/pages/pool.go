@@ -36,7 +36,7 @@ type rowView struct {
 // maxRows bounds the rows of a form: as many as a document may have origins.
 const maxRows = 4096
 
-var poolFields = append([]string{"name", "choice", "sources", "origins"}, poolMore...)
+var poolFields = append([]string{"name", "choice", "sourceAddresses", "origins"}, poolMore...)
 
 var poolMore = []string{"health.check", "health.header", "health.port", "health.interval", "health.timeout", "health.rise", "health.fall"}
 
@@ -83,7 +83,7 @@ func (p *Pages) showPool(c echo.Context, status int, now settings.Settings, view
 		v := view.Form.Value(name)
 		return view.Form.Problem(name) != "" || v != "" && v != "tcp"
 	})
-	view.From = view.Form.Value("sources")+view.Form.Problem("sources") != ""
+	view.From = view.Form.Value("sourceAddresses")+view.Form.Problem("sourceAddresses") != ""
 	return p.render(c, status, "pool", view)
 }
 
@@ -139,7 +139,7 @@ func renamedPool(services []settings.Service, from, to string) []settings.Servic
 
 // pool reads the form into a pool.
 func (t *typed) pool(was settings.Pool) settings.Pool {
-	pool := settings.Pool{Name: t.text("name"), Choice: t.chosen("choice", was.Choice, "source-hash"), Sources: list[settings.Addr](t, "sources")}
+	pool := settings.Pool{Name: t.text("name"), Choice: t.chosen("choice", was.Choice, "source-hash"), SourceAddresses: list[settings.Addr](t, "sourceAddresses")}
 	pool.Health = settings.Health{
 		Check:    t.chosen("health.check", was.Health.Check, "tcp"),
 		Header:   t.text("health.header"),
@@ -177,8 +177,8 @@ func poolValues(pool settings.Pool) url.Values {
 	h := pool.Health
 	values := url.Values{
 		"name": {pool.Name}, "choice": {cmp.Or(pool.Choice, "source-hash")}, "rows": {strconv.Itoa(len(pool.Origins))},
-		"sources":      {joined(pool.Sources)},
-		"health.check": {cmp.Or(h.Check, "tcp")}, "health.header": {h.Header}, "health.port": {numberField(h.Port)},
+		"sourceAddresses": {joined(pool.SourceAddresses)},
+		"health.check":    {cmp.Or(h.Check, "tcp")}, "health.header": {h.Header}, "health.port": {numberField(h.Port)},
 		"health.interval": {durationField(h.Interval)}, "health.timeout": {durationField(h.Timeout)},
 		"health.rise": {numberField(h.Rise)}, "health.fall": {numberField(h.Fall)},
 	}

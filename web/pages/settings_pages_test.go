@@ -67,7 +67,7 @@ const everythingSet = `{ "schema": 1,
   "dns": { "servers": ["192.0.2.53", "192.0.2.54:5353"] },
   "shield": { "mode": "monitor", "fragments": "drop", "bogons": true, "sensitivity": "high" },
   "alerts": { "webhooks": [ { "name": "a" }, { "name": "b", "kind": "slack" } ], "email": { "server": "mail.example.org", "tls": "starttls", "from": "a@example.org", "to": ["b@example.org", "c@example.org"], "user": "u" } },
-  "pools": [ { "name": "games", "choice": "round-robin", "health": { "check": "tcp", "port": 99, "interval": "7s", "rise": 4 }, "sources": ["10.0.0.2", "2001:db8:2::2"],
+  "pools": [ { "name": "games", "choice": "round-robin", "health": { "check": "tcp", "port": 99, "interval": "7s", "rise": 4 }, "sourceAddresses": ["10.0.0.2", "2001:db8:2::2"],
       "origins": [ { "address": "10.0.0.20", "state": "active", "weight": 3 }, { "name": "b", "address": "b.example.org", "record": "srv", "state": "drain", "maxSessions": 7 } ] } ],
   "services": [ { "name": "web", "protocols": ["tcp", "udp"], "addresses": ["203.0.113.4/32"], "ports": ["80", "1000-2000"], "pool": "games", "path": "auto",
       "tcpHeader": "v2", "udpHeader": "none", "headerTlvs": ["crc32c"], "transparent": true, "upstreams": ["198.51.100.0/24"],
@@ -190,19 +190,19 @@ func TestOriginsAreAddedAndTakenOutWithoutScripts(t *testing.T) {
 	values.Set("do", "add")
 	values = shownForm(t, anna.Post(path, values).Want(t, http.StatusOK), path)
 	values.Set("origins[2].address", "10.0.0.999")
-	values.Set("sources", "10.0.0.2; 127.0.0.1")
-	page := anna.Post(path, values).Want(t, http.StatusUnprocessableEntity, `id="p-origins[2].address"`, `id="p-sources"`, "cannot be a source")
+	values.Set("sourceAddresses", "10.0.0.2; 127.0.0.1")
+	page := anna.Post(path, values).Want(t, http.StatusUnprocessableEntity, `id="p-origins[2].address"`, `id="p-sourceAddresses"`, "cannot be a source address")
 	values = shownForm(t, page, path)
 	values.Set("origins[2].address", "10.0.0.22")
 	values.Set("origins[2].weight", "5")
 	values.Set("do", "remove 1")
 	values = shownForm(t, anna.Post(path, values).Want(t, http.StatusOK), path)
 	values.Set("name", "play")
-	values.Set("sources", "10.0.0.2, 10.0.0.3")
+	values.Set("sourceAddresses", "10.0.0.2, 10.0.0.3")
 	apply(t, anna, anna.Post(path, values), "/origins?done=applied")
 	plan := site.Edge.Plan()
 	pool := plan.Pools[plan.Services[0].Pool]
-	if pool.Name != "play" || len(pool.Origins) != 2 || pool.Origins[0].Address != "10.0.0.21" || pool.Origins[1].Weight != 5 || fmt.Sprint(pool.Sources) != "[10.0.0.2 10.0.0.3]" {
+	if pool.Name != "play" || len(pool.Origins) != 2 || pool.Origins[0].Address != "10.0.0.21" || pool.Origins[1].Weight != 5 || fmt.Sprint(pool.SourceAddresses) != "[10.0.0.2 10.0.0.3]" {
 		t.Errorf("the plan has the pool %+v", pool)
 	}
 }

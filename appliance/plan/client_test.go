@@ -13,10 +13,10 @@ func TestSources(t *testing.T) {
 		{"fe80::1%eth0", "fe80::/64", "fe80::/48"},
 	} {
 		addr := netip.MustParseAddr(c.addr)
-		if got := SourceAddress(addr).String(); got != c.address {
+		if got := ClientAddress(addr).String(); got != c.address {
 			t.Errorf("%s is counted by address as %s, want %s", c.addr, got, c.address)
 		}
-		if got := SourceNetwork(addr).String(); got != c.network {
+		if got := ClientNetwork(addr).String(); got != c.network {
 			t.Errorf("%s is counted by network as %s, want %s", c.addr, got, c.network)
 		}
 	}

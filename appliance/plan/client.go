@@ -5,19 +5,19 @@ import "net/netip"
 // How many bits of an address name what limits count as one source. One household, or one machine of an attacker, has a whole
 // /64 of IPv6 and may take any address in it (RFC 4862, RFC 8981).
 const (
-	sourceAddress6 = 64
-	sourceNetwork4 = 24
-	sourceNetwork6 = 48
+	clientAddress6 = 64
+	clientNetwork4 = 24
+	clientNetwork6 = 48
 )
 
-// SourceAddress is what limits by address count addr under: itself, or its /64.
-func SourceAddress(addr netip.Addr) netip.Prefix {
-	return cut(addr, 32, sourceAddress6)
+// ClientAddress is what limits by address count addr under: itself, or its /64.
+func ClientAddress(addr netip.Addr) netip.Prefix {
+	return cut(addr, 32, clientAddress6)
 }
 
-// SourceNetwork is what limits by network count addr under: its IPv4 /24 or IPv6 /48.
-func SourceNetwork(addr netip.Addr) netip.Prefix {
-	return cut(addr, sourceNetwork4, sourceNetwork6)
+// ClientNetwork is what limits by network count addr under: its IPv4 /24 or IPv6 /48.
+func ClientNetwork(addr netip.Addr) netip.Prefix {
+	return cut(addr, clientNetwork4, clientNetwork6)
 }
 
 func cut(addr netip.Addr, bits4, bits6 int) netip.Prefix {
