@@ -63,8 +63,8 @@ type Options struct {
 	Machine *Machine
 	// DialAlert connects to who is told of incidents; nil: over the network, and to no address of the box or of a special kind.
 	DialAlert func(ctx context.Context, network, address string) (net.Conn, error)
-	// Sources is where lists, and files about countries and networks, are kept.
-	Sources SourceOptions
+	// Lists is where lists, and files about countries and networks, are kept.
+	Lists ListOptions
 }
 
 // Control is the one place where settings change. It is safe for concurrent use.
@@ -87,7 +87,7 @@ type Control struct {
 	host       *host.Host
 	crashes    *crash.Ledger
 	updates    *updates
-	sources    *sources
+	lists      *listKeeper
 	readClock  func() (host.Clock, error)
 	clockAlone time.Time // since when nothing keeps the clock; zero: something does. Only Run uses it
 	diskFree   func() (int64, error)
@@ -129,7 +129,7 @@ func New(o Options) (*Control, error) {
 	}
 	c.started = c.now()
 	c.updates = newUpdates(c, o.Update)
-	c.sources = newSources(c, o.Sources)
+	c.lists = newListKeeper(c, o.Lists)
 	c.reportStore(o.Report)
 	if err := c.loadBans(); err != nil {
 		return nil, err
@@ -309,8 +309,8 @@ func (c *Control) Run(ctx context.Context) error {
 	work.Go(func() { c.updates.run(ctx) })
 	defer c.endAlerts()
 	defer c.watcher.saveLearned()
-	work.Go(func() { c.sources.refresh(ctx) })
-	work.Go(func() { c.sources.keepTable(ctx) })
+	work.Go(func() { c.lists.refresh(ctx) })
+	work.Go(func() { c.lists.keepTable(ctx) })
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {

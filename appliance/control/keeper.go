@@ -47,7 +47,7 @@ func (k *keeper) check(ctx context.Context) {
 	}
 	k.sample(ctx, seen)
 	k.c.keepBans(ctx, seen)
-	k.c.sources.observe(seen.Shield.Lists)
+	k.c.lists.observe(seen.Shield.Lists)
 	wanted, _ := k.c.wish()
 	if !idle || wanted == nil {
 		return

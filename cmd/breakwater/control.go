@@ -60,7 +60,7 @@ func (c *controlCmd) Run(ctx context.Context, e *env) error {
 	crashes := crash.Open(crash.Options{File: filepath.Join(c.State, crashFile), Version: build(), Log: log})
 	err = c.serve(ctx, log, control.Options{Store: s, Report: report, Edge: edgelink.New(c.Edge), Log: log, Version: version(),
 		Records: ring.Records, Host: c.machine(), Machine: c.network(), Crashes: crashes, Update: c.updates(log),
-		Sources: control.SourceOptions{Dir: filepath.Join(c.State, "lists")}})
+		Lists: control.ListOptions{Dir: filepath.Join(c.State, "lists")}})
 	crashes.End() // not when it panics
 	return err
 }

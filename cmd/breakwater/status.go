@@ -106,7 +106,7 @@ func serviceTable(services []status.Service) *table {
 }
 
 func originTable(pools []status.Pool) *table {
-	t := newTable("POOL", "ORIGIN", "ADDRESS", "STATE", "SESSIONS", "FAILED", "SOURCES", "SINCE", "WHY")
+	t := newTable("POOL", "ORIGIN", "ADDRESS", "STATE", "SESSIONS", "FAILED", "SOURCE ADDRESSES", "SINCE", "WHY")
 	for _, p := range pools {
 		for _, o := range p.Origins {
 			t.row(p.Name, o.Name, o.Address, originState(o), fmt.Sprint(o.Sessions), fmt.Sprint(o.Failed), sourceAddressesTowards(p, o), since(o.Since), o.Why)

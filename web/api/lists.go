@@ -11,19 +11,19 @@ import (
 	"breakwater/appliance/settings"
 )
 
-// SourceFiles are the lists of the settings in force, and the files about countries and networks.
-type SourceFiles struct {
-	Lists []control.SourceFile `json:"lists"`
-	Geo   []control.SourceFile `json:"geo"`
+// ListFiles are the lists of the settings in force, and the files about countries and networks.
+type ListFiles struct {
+	Lists []control.ListFile `json:"lists"`
+	Geo   []control.ListFile `json:"geo"`
 }
 
-// ListSources answers what is known of each list and file: how old it is, how many entries it has, what was broken.
-func (a *API) ListSources(c echo.Context) error {
-	all, geo, err := a.Control.Sources()
+// ListLists answers what is known of each list and file: how old it is, how many entries it has, what was broken.
+func (a *API) ListLists(c echo.Context) error {
+	all, geo, err := a.Control.Lists()
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, SourceFiles{all, geo})
+	return c.JSON(http.StatusOK, ListFiles{all, geo})
 }
 
 // PutList takes a list that the settings name without a URL; the body is its text, which may be packed with gzip.
@@ -38,7 +38,7 @@ func (a *API) PutList(c echo.Context) error {
 	if err := a.record(c, "list-upload", f.Name, fmt.Sprintf("%d entries", f.Entries)); err != nil {
 		return err
 	}
-	return a.ListSources(c)
+	return a.ListLists(c)
 }
 
 // PutGeo takes a file about countries, AS numbers, or both; the body is an MMDB file, which may be packed with gzip.
@@ -55,7 +55,7 @@ func (a *API) PutGeo(c echo.Context) error {
 			return err
 		}
 	}
-	return a.ListSources(c)
+	return a.ListLists(c)
 }
 
 // requireFile refuses a body that calls itself something else: a form of another site cannot call itself octets.

@@ -30,7 +30,7 @@ func TestLists(t *testing.T) {
 	ci.call("PUT", "/api/v1/shield/geo", string(file), "Content-Type", octets).want(200, "", "free for all")
 	b.wantAudit("geo-upload", "countries", "Test-Country")
 	eventually(t, "both are in use", func() bool {
-		var all api.SourceFiles
+		var all api.ListFiles
 		eye.call("GET", "/api/v1/shield/lists", "").want(200, "").into(&all)
 		return len(all.Lists) == 1 && len(all.Geo) == 2 && all.Lists[0].InUse && all.Geo[0].InUse && !all.Geo[1].InUse && all.Lists[0].Lines == 2
 	})

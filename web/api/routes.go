@@ -60,7 +60,7 @@ func (a *API) Routes() []sitemap.Route {
 		{Method: get, Path: v1 + "/secrets", Needs: access.View, Handle: a.ListSecrets},
 		{Method: put, Path: v1 + "/secrets/:name", Needs: access.Change, Handle: a.PutSecret},
 		{Method: remove, Path: v1 + "/secrets/:name", Needs: access.Change, Handle: a.DeleteSecret},
-		{Method: get, Path: v1 + "/shield/lists", Needs: access.View, Handle: a.ListSources},
+		{Method: get, Path: v1 + "/shield/lists", Needs: access.View, Handle: a.ListLists},
 		{Method: put, Path: v1 + "/shield/lists/:name", Needs: access.Change, Body: lists.MaxSize, Handle: a.PutList},
 		{Method: put, Path: v1 + "/shield/geo", Needs: access.Change, Body: lists.MaxGeo, Handle: a.PutGeo},
 

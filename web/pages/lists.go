@@ -41,7 +41,7 @@ type listRow struct {
 
 // fileView is a list, or a file about countries or networks, with when it is asked for again.
 type fileView struct {
-	control.SourceFile
+	control.ListFile
 	Next time.Time // zero: never, or as soon as it can be
 }
 
@@ -82,7 +82,7 @@ func (p *Pages) showLists(c echo.Context, code int, now settings.Settings, view 
 	if err != nil {
 		return err
 	}
-	all, geo, err := p.Control.Sources()
+	all, geo, err := p.Control.Lists()
 	if err != nil {
 		return err
 	}
@@ -102,10 +102,10 @@ func (p *Pages) showLists(c echo.Context, code int, now settings.Settings, view 
 	return p.renderSeen(c, code, "lists", seen, view)
 }
 
-func filesOf(files []control.SourceFile, lists []settings.List) []fileView {
+func filesOf(files []control.ListFile, lists []settings.List) []fileView {
 	views := make([]fileView, len(files))
 	for i, f := range files {
-		views[i].SourceFile = f
+		views[i].ListFile = f
 		at := slices.IndexFunc(lists, func(l settings.List) bool { return l.Name == f.Name })
 		if at >= 0 && f.URL != "" && !f.Loaded.IsZero() {
 			views[i].Next = f.Loaded.Add(time.Duration(lists[at].Refresh))

@@ -69,7 +69,7 @@ func Start(t testing.TB, options ...func(*control.Options)) *Site {
 	must(t, err)
 	edge := edgetest.Start(t)
 	o := control.Options{Store: s, Report: report, Edge: edgelink.New(edge.Socket), Version: "test", Conditions: certificates.Conditions,
-		Sources: control.SourceOptions{Dir: filepath.Join(dir, "lists")}}
+		Lists: control.ListOptions{Dir: filepath.Join(dir, "lists")}}
 	for _, option := range options {
 		option(&o)
 	}

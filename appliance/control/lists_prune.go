@@ -15,14 +15,14 @@ import (
 // prune removes the files of lists that no settings need. Those of the current revision and of the candidate stay; so do those
 // that a kept revision wants uploaded, as nobody could fetch them again after a roll back. Files about countries and networks are
 // two, and stay. Whatever cannot be read is no reason to remove anything.
-func (s *sources) prune() error {
-	s.taking.Lock() // no file is on its way
-	defer s.taking.Unlock()
-	files, err := s.listFiles()
+func (k *listKeeper) prune() error {
+	k.taking.Lock() // no file is on its way
+	defer k.taking.Unlock()
+	files, err := k.listFiles()
 	if err != nil {
 		return err
 	}
-	for _, needed := range []func() (map[string]bool, error){s.c.listsInForce, s.c.listsUploaded} {
+	for _, needed := range []func() (map[string]bool, error){k.c.listsInForce, k.c.listsUploaded} {
 		if len(files) == 0 { // nearly always: then nobody reads all revisions
 			return nil
 		}
@@ -38,10 +38,10 @@ func (s *sources) prune() error {
 			failed = append(failed, err)
 			continue
 		}
-		s.mu.Lock()
-		delete(s.lists, name)
-		s.mu.Unlock()
-		s.c.log.Info("removed the files of a list that no settings name", "name", name)
+		k.mu.Lock()
+		delete(k.lists, name)
+		k.mu.Unlock()
+		k.c.log.Info("removed the files of a list that no settings name", "name", name)
 	}
 	return errors.Join(failed...)
 }
@@ -57,9 +57,9 @@ func removeAll(paths []string) error {
 }
 
 // listFiles are the files of lists by their names, what is known of each before it.
-func (s *sources) listFiles() (map[string][]string, error) {
+func (k *listKeeper) listFiles() (map[string][]string, error) {
 	files := map[string][]string{}
-	entries, err := os.ReadDir(s.Dir)
+	entries, err := os.ReadDir(k.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (s *sources) listFiles() (map[string][]string, error) {
 		switch {
 		case e.IsDir():
 		case ending == "json", ending == "list":
-			files[name] = append(files[name], filepath.Join(s.Dir, file))
+			files[name] = append(files[name], filepath.Join(k.Dir, file))
 		}
 	}
 	return files, nil

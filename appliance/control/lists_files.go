@@ -17,21 +17,21 @@ import (
 )
 
 // takeList checks a list while it comes, and puts it in place of the former one.
-func (s *sources) takeList(name, from string, body io.Reader) (SourceFile, error) {
-	s.taking.Lock()
-	defer s.taking.Unlock()
-	f := SourceFile{Name: name, URL: from}
-	part, size, err := s.receive(body, lists.MaxSize)
+func (k *listKeeper) takeList(name, from string, body io.Reader) (ListFile, error) {
+	k.taking.Lock()
+	defer k.taking.Unlock()
+	f := ListFile{Name: name, URL: from}
+	part, size, err := k.receive(body, lists.MaxSize)
 	if err != nil {
-		return f, s.refuse(s.lists, s.Dir, f, err)
+		return f, k.refuse(k.lists, k.Dir, f, err)
 	}
 	defer part.Discard()
 	entries, err := readList(part.Name())
 	if err != nil {
-		return f, s.refuse(s.lists, s.Dir, f, err)
+		return f, k.refuse(k.lists, k.Dir, f, err)
 	}
 	f.Entries, f.Size = len(entries), size
-	return f, s.accept(s.lists, s.Dir, &f, part, ".list")
+	return f, k.accept(k.lists, k.Dir, &f, part, ".list")
 }
 
 func readList(path string) (entries []prefix, err error) {
@@ -44,17 +44,17 @@ func readList(path string) (entries []prefix, err error) {
 }
 
 // takeGeo does the same with a file about countries or networks. only is what it must be about; empty: whatever it says.
-func (s *sources) takeGeo(only, from string, body io.Reader) ([]SourceFile, error) {
-	s.taking.Lock()
-	defer s.taking.Unlock()
-	dir := filepath.Join(s.Dir, "geo")
+func (k *listKeeper) takeGeo(only, from string, body io.Reader) ([]ListFile, error) {
+	k.taking.Lock()
+	defer k.taking.Unlock()
+	dir := filepath.Join(k.Dir, "geo")
 	refuse := func(err error) error {
 		if only == "" {
 			return unusable(err)
 		}
-		return s.refuse(s.geo, dir, SourceFile{Name: only, URL: from}, err)
+		return k.refuse(k.geo, dir, ListFile{Name: only, URL: from}, err)
 	}
-	part, size, err := s.receive(body, lists.MaxGeo)
+	part, size, err := k.receive(body, lists.MaxGeo)
 	if err != nil {
 		return nil, refuse(err)
 	}
@@ -63,19 +63,19 @@ func (s *sources) takeGeo(only, from string, body io.Reader) ([]SourceFile, erro
 	if err != nil {
 		return nil, refuse(err)
 	}
-	about := SourceFile{URL: from, Size: size, Type: g.Type, Licence: g.Description, Built: g.Built}
+	about := ListFile{URL: from, Size: size, Type: g.Type, Licence: g.Description, Built: g.Built}
 	counts := map[string]int{geoCountries: g.Countries, geoNetworks: g.Networks}
 	if err := g.Close(); err != nil {
 		return nil, err
 	}
-	var taken []SourceFile
+	var taken []ListFile
 	for _, name := range []string{geoCountries, geoNetworks} {
 		if counts[name] == 0 || only != "" && only != name {
 			continue
 		}
 		f := about
 		f.Name, f.Entries = name, counts[name]
-		if err := s.accept(s.geo, dir, &f, part, ".mmdb"); err != nil {
+		if err := k.accept(k.geo, dir, &f, part, ".mmdb"); err != nil {
 			return nil, err
 		}
 		taken = append(taken, f)
@@ -87,15 +87,15 @@ func (s *sources) takeGeo(only, from string, body io.Reader) ([]SourceFile, erro
 }
 
 // receive writes what comes to the disk, unpacked.
-func (s *sources) receive(body io.Reader, most int64) (part *whole.File, size int64, err error) {
-	if s.Dir == "" {
-		return nil, 0, ErrNoSources
+func (k *listKeeper) receive(body io.Reader, most int64) (part *whole.File, size int64, err error) {
+	if k.Dir == "" {
+		return nil, 0, ErrNoLists
 	}
 	in, err := unpacked(body)
 	if err != nil {
 		return nil, 0, err
 	}
-	if part, err = whole.Create(s.Dir); err != nil {
+	if part, err = whole.Create(k.Dir); err != nil {
 		return nil, 0, err
 	}
 	size, err = io.Copy(part, io.LimitReader(in, most+1))
@@ -122,37 +122,37 @@ func unpacked(body io.Reader) (io.Reader, error) {
 }
 
 // accept puts a file that was checked in place of the former one. A file can be accepted for countries, and again for networks.
-func (s *sources) accept(all map[string]SourceFile, dir string, f *SourceFile, part *whole.File, ending string) error {
+func (k *listKeeper) accept(all map[string]ListFile, dir string, f *ListFile, part *whole.File, ending string) error {
 	if err := part.KeepCopy(filepath.Join(dir, f.Name+ending)); err != nil {
 		return err
 	}
-	f.Loaded = s.c.now().UTC()
+	f.Loaded = k.c.now().UTC()
 	f.Tried = f.Loaded
-	s.mu.Lock()
+	k.mu.Lock()
 	all[f.Name] = *f
-	s.version++
-	s.mu.Unlock()
-	s.c.log.Info("took a list", "name", f.Name, "entries", f.Entries, "url", f.URL)
-	s.c.conditions.Clear(sourceFailed, f.Name)
-	defer wake(s.look)
-	return s.keep(dir, *f)
+	k.version++
+	k.mu.Unlock()
+	k.c.log.Info("took a list", "name", f.Name, "entries", f.Entries, "url", f.URL)
+	k.c.conditions.Clear(listFailed, f.Name)
+	defer wake(k.look)
+	return k.keep(dir, *f)
 }
 
 // refuse remembers why a file was not taken. The former one stays.
-func (s *sources) refuse(all map[string]SourceFile, dir string, f SourceFile, err error) error {
+func (k *listKeeper) refuse(all map[string]ListFile, dir string, f ListFile, err error) error {
 	refusal := unusable(err)
-	s.mu.Lock()
+	k.mu.Lock()
 	old := all[f.Name]
-	old.Name, old.URL, old.Tried, old.Error = f.Name, f.URL, s.c.now().UTC(), sentence(err)
+	old.Name, old.URL, old.Tried, old.Error = f.Name, f.URL, k.c.now().UTC(), sentence(err)
 	old.Broken, old.Lines = refusal.Broken, refusal.Lines
 	all[f.Name] = old
-	s.mu.Unlock()
-	s.c.log.Warn("a list was not taken", "name", f.Name, "url", f.URL, "err", err)
+	k.mu.Unlock()
+	k.c.log.Warn("a list was not taken", "name", f.Name, "url", f.URL, "err", err)
 	if f.URL != "" {
-		s.tellFailed(old)
+		k.tellFailed(old)
 	}
-	if err := s.keep(dir, old); err != nil {
-		s.c.log.Error("remember why a list was not taken", "name", f.Name, "err", err)
+	if err := k.keep(dir, old); err != nil {
+		k.c.log.Error("remember why a list was not taken", "name", f.Name, "err", err)
 	}
 	return refusal
 }
@@ -165,19 +165,19 @@ func unusable(err error) *ListUnusable {
 	return refusal
 }
 
-const sourceFailed = "list-failed"
+const listFailed = "list-failed"
 
-func (s *sources) tellFailed(f SourceFile) {
+func (k *listKeeper) tellFailed(f ListFile) {
 	stays := "There is no older one, so its rules have no effect"
 	if !f.Loaded.IsZero() {
 		stays = "The one of " + f.Loaded.Format("2006-01-02 15:04") + " stays"
 	}
-	s.c.conditions.Raise(health.Condition{Code: sourceFailed, Subject: f.Name, Severity: health.Warning, Title: "The list " + f.Name + " could not be fetched",
+	k.c.conditions.Raise(health.Condition{Code: listFailed, Subject: f.Name, Severity: health.Warning, Title: "The list " + f.Name + " could not be fetched",
 		Detail: f.Error + ". " + stays + ". It is tried again within the hour; check its URL in the settings."})
 }
 
 // keep writes what is known of a file beside it.
-func (s *sources) keep(dir string, f SourceFile) error {
+func (k *listKeeper) keep(dir string, f ListFile) error {
 	data, err := json.Marshal(f)
 	if err != nil {
 		return err

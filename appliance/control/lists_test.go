@@ -58,7 +58,7 @@ func (b *listBox) start() {
 	}
 	b.Control, err = control.New(control.Options{
 		Store: s, Report: report, Edge: edgelink.New(b.edge.Socket), Now: func() time.Time { return time.Now().Add(time.Duration(b.clock.Load())) },
-		Sources: control.SourceOptions{Dir: filepath.Join(b.dir, "lists"), Dial: b.dial},
+		Lists: control.ListOptions{Dir: filepath.Join(b.dir, "lists"), Dial: b.dial},
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -100,7 +100,7 @@ func (b *listBox) until(what string, is func() bool) {
 	b.t.Helper()
 	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			all, geo, err := b.Sources()
+			all, geo, err := b.Lists()
 			b.t.Fatalf("%s never came about; lists %+v, %+v, %v", what, all, geo, err)
 		}
 	}
@@ -133,8 +133,8 @@ func (b *listBox) has(code, subject string) bool {
 	return false
 }
 
-func (b *listBox) list(name string) control.SourceFile {
-	all, geo, err := b.Sources()
+func (b *listBox) list(name string) control.ListFile {
+	all, geo, err := b.Lists()
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func (b *listBox) list(name string) control.SourceFile {
 			return f
 		}
 	}
-	return control.SourceFile{}
+	return control.ListFile{}
 }
 
 // TestListFromURL: it is fetched, used, and the last good one stays whatever comes after it, also over a restart; once it is too

@@ -17,15 +17,15 @@ import (
 	"breakwater/appliance/whole"
 )
 
-// SourceOptions are where the files of rules about source addresses are kept, and how they are fetched.
-type SourceOptions struct {
+// ListOptions are where lists, and files about countries and networks, are kept, and how they are fetched.
+type ListOptions struct {
 	Dir string // empty: none are kept
 	// Dial reaches the server of a URL; nil: any but this box itself and what is next to it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// SourceFile is what is known of a list, or of a file about countries or networks. Its file is the last good one.
-type SourceFile struct {
+// ListFile is what is known of a list, or of a file about countries or networks. Its file is the last good one.
+type ListFile struct {
 	Name    string    `json:"name"`           // of a list; countries, networks
 	URL     string    `json:"url"`            // where it comes from; empty: it is uploaded
 	Loaded  time.Time `json:"loaded"`         // when the file came; zero: there is none
@@ -51,8 +51,8 @@ const (
 	geoNetworks  = "networks"
 )
 
-// ErrNoSources means that this process keeps no files.
-var ErrNoSources = errors.New("lists are not kept here")
+// ErrNoLists means that this process keeps no files.
+var ErrNoLists = errors.New("lists are not kept here")
 
 // ListUnusable is a list, or a file about countries or networks, that was not taken. What was there before stays.
 type ListUnusable struct {
@@ -64,16 +64,16 @@ type ListUnusable struct {
 func (e *ListUnusable) Error() string { return e.Err.Error() }
 func (e *ListUnusable) Unwrap() error { return e.Err }
 
-// sources keeps the files, fetches them, and brings edge on the table that they make.
-type sources struct {
-	SourceOptions
+// listKeeper keeps the files, fetches them, and brings edge on the table that they make.
+type listKeeper struct {
+	ListOptions
 	c *Control
 
 	taking sync.Mutex // one file at a time; taken before mu
 
 	mu      sync.Mutex
-	lists   map[string]SourceFile
-	geo     map[string]SourceFile
+	lists   map[string]ListFile
+	geo     map[string]ListFile
 	version uint64 // of the files: it counts what was taken
 	used    map[string]bool
 	seen    string // what edge has
@@ -83,38 +83,38 @@ type sources struct {
 	ask  chan struct{} // there may be something to fetch
 }
 
-func newSources(c *Control, o SourceOptions) *sources {
-	s := &sources{SourceOptions: o, c: c, lists: map[string]SourceFile{}, geo: map[string]SourceFile{}, used: map[string]bool{},
+func newListKeeper(c *Control, o ListOptions) *listKeeper {
+	k := &listKeeper{ListOptions: o, c: c, lists: map[string]ListFile{}, geo: map[string]ListFile{}, used: map[string]bool{},
 		look: make(chan struct{}, 1), ask: make(chan struct{}, 1)}
 	if o.Dir == "" {
-		return s
+		return k
 	}
 	if err := os.MkdirAll(filepath.Join(o.Dir, "geo"), 0o700); err != nil {
 		c.log.Error("make the directory of lists", "err", err)
 	}
-	for dir, into := range map[string]map[string]SourceFile{o.Dir: s.lists, filepath.Join(o.Dir, "geo"): s.geo} {
+	for dir, into := range map[string]map[string]ListFile{o.Dir: k.lists, filepath.Join(o.Dir, "geo"): k.geo} {
 		if err := whole.RemoveUnfinished(dir); err != nil {
 			c.log.Error("remove unfinished files of lists", "err", err)
 		}
-		s.load(dir, into)
+		k.load(dir, into)
 	}
-	return s
+	return k
 }
 
 // load reads what the last process knew. A file that cannot be read is as none: the next fetch or upload makes it anew.
-func (s *sources) load(dir string, into map[string]SourceFile) {
+func (k *listKeeper) load(dir string, into map[string]ListFile) {
 	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
 		return // the pattern is fine
 	}
 	for _, name := range names {
-		var f SourceFile
+		var f ListFile
 		data, err := os.ReadFile(name)
 		if err == nil {
 			err = json.Unmarshal(data, &f)
 		}
 		if err != nil {
-			s.c.log.Warn("read what is known of a list", "file", name, "err", err)
+			k.c.log.Warn("read what is known of a list", "file", name, "err", err)
 			continue
 		}
 		into[f.Name] = f
@@ -122,13 +122,13 @@ func (s *sources) load(dir string, into map[string]SourceFile) {
 }
 
 // observe hears which table edge has.
-func (s *sources) observe(print string) {
-	s.mu.Lock()
-	changed := !s.known || s.seen != print
-	s.seen, s.known = print, true
-	s.mu.Unlock()
+func (k *listKeeper) observe(print string) {
+	k.mu.Lock()
+	changed := !k.known || k.seen != print
+	k.seen, k.known = print, true
+	k.mu.Unlock()
 	if changed {
-		wake(s.look)
+		wake(k.look)
 	}
 }
 
@@ -140,36 +140,36 @@ func wake(c chan struct{}) {
 }
 
 // inForce are the rules of the settings that edge should run, a candidate's as well.
-func (s *sources) inForce() (settings.Shield, error) {
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
-	document, err := s.c.documentInForce()
+func (k *listKeeper) inForce() (settings.Shield, error) {
+	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
+	document, err := k.c.documentInForce()
 	if err != nil {
 		return settings.Shield{}, err
 	}
 	return decodeStored(document).WithDefaults().Shield, nil
 }
 
-// Sources tells the lists of the settings in force, and the files about countries and networks.
-func (c *Control) Sources() (all, geo []SourceFile, err error) {
-	shield, err := c.sources.inForce()
+// Lists tells those of the settings in force, and the files about countries and networks.
+func (c *Control) Lists() (all, geo []ListFile, err error) {
+	shield, err := c.lists.inForce()
 	if err != nil {
 		return nil, nil, err
 	}
-	c.sources.mu.Lock()
-	defer c.sources.mu.Unlock()
-	all, geo = []SourceFile{}, []SourceFile{}
+	c.lists.mu.Lock()
+	defer c.lists.mu.Unlock()
+	all, geo = []ListFile{}, []ListFile{}
 	for _, l := range shield.Lists {
-		f := c.sources.lists[l.Name]
-		f.Name, f.URL, f.InUse = l.Name, l.URL, c.sources.used[l.Name]
+		f := c.lists.lists[l.Name]
+		f.Name, f.URL, f.InUse = l.Name, l.URL, c.lists.used[l.Name]
 		if l.URL != "" && !f.Loaded.IsZero() {
 			f.Expires = f.Loaded.Add(time.Duration(l.Expiry))
 		}
 		all = append(all, f.shown())
 	}
 	for name, url := range map[string]string{geoCountries: shield.Countries.URL, geoNetworks: shield.Networks.URL} {
-		f := c.sources.geo[name]
-		f.Name, f.URL, f.InUse = name, url, c.sources.used["geo/"+name]
+		f := c.lists.geo[name]
+		f.Name, f.URL, f.InUse = name, url, c.lists.used["geo/"+name]
 		geo = append(geo, f.shown())
 	}
 	if geo[0].Name > geo[1].Name {
@@ -178,7 +178,7 @@ func (c *Control) Sources() (all, geo []SourceFile, err error) {
 	return all, geo, nil
 }
 
-func (f SourceFile) shown() SourceFile {
+func (f ListFile) shown() ListFile {
 	if f.Broken == nil {
 		f.Broken = []Broken{}
 	}
@@ -187,25 +187,25 @@ func (f SourceFile) shown() SourceFile {
 
 // TakeList makes what body holds the list of this name, which the settings in force must have, without a URL. The errors are
 // ErrNotFound, *ListUnusable and those of the disk; after each the former list stays.
-func (c *Control) TakeList(name string, body io.Reader) (SourceFile, error) {
-	shield, err := c.sources.inForce()
+func (c *Control) TakeList(name string, body io.Reader) (ListFile, error) {
+	shield, err := c.lists.inForce()
 	if err != nil {
-		return SourceFile{}, err
+		return ListFile{}, err
 	}
 	for _, l := range shield.Lists {
 		if l.Name != name {
 			continue
 		}
 		if l.URL != "" {
-			return SourceFile{}, &ListUnusable{Err: fmt.Errorf("the list %s is fetched from %s; take its URL out of the settings to upload it", name, l.URL)}
+			return ListFile{}, &ListUnusable{Err: fmt.Errorf("the list %s is fetched from %s; take its URL out of the settings to upload it", name, l.URL)}
 		}
-		return c.sources.takeList(name, "", body)
+		return c.lists.takeList(name, "", body)
 	}
-	return SourceFile{}, ErrNotFound
+	return ListFile{}, ErrNotFound
 }
 
 // TakeGeo makes what body holds the file about countries, about networks, or both, whatever it says. The errors are those of
 // TakeList.
-func (c *Control) TakeGeo(body io.Reader) ([]SourceFile, error) {
-	return c.sources.takeGeo("", "", body)
+func (c *Control) TakeGeo(body io.Reader) ([]ListFile, error) {
+	return c.lists.takeGeo("", "", body)
 }

@@ -27,11 +27,11 @@ const (
 	pruneEvery     = 10 * time.Minute
 )
 
-func (s *sources) geoDir() string { return filepath.Join(s.Dir, "geo") }
+func (k *listKeeper) geoDir() string { return filepath.Join(k.Dir, "geo") }
 
 // keepTable makes the table of lists anew when settings or files change, or a list expires, and brings edge on it.
-func (s *sources) keepTable(ctx context.Context) {
-	if s.Dir == "" {
+func (k *listKeeper) keepTable(ctx context.Context) {
+	if k.Dir == "" {
 		return
 	}
 	tick := time.NewTicker(time.Second)
@@ -42,9 +42,9 @@ func (s *sources) keepTable(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		case <-s.look:
+		case <-k.look:
 		}
-		s.keepOnce(ctx, &made)
+		k.keepOnce(ctx, &made)
 	}
 }
 
@@ -58,66 +58,66 @@ type tableMade struct {
 	pruned  time.Time // when files that nothing needs were removed last
 }
 
-func (s *sources) keepOnce(ctx context.Context, made *tableMade) {
-	shield, err := s.inForce()
+func (k *listKeeper) keepOnce(ctx context.Context, made *tableMade) {
+	shield, err := k.inForce()
 	if err != nil {
-		s.c.log.Error("read the lists of the settings", "err", err)
+		k.c.log.Error("read the lists of the settings", "err", err)
 		return
 	}
-	use := s.usable(shield)
-	if of := s.describe(shield, use); of != made.of {
-		table := s.table(shield, use)
+	use := k.usable(shield)
+	if of := k.describe(shield, use); of != made.of {
+		table := k.table(shield, use)
 		*made = tableMade{of: of, encoded: table.Encode()}
 		if !table.Empty() {
 			made.print = lists.Fingerprint(made.encoded)
 		}
-		s.mu.Lock()
-		s.used = use
-		s.mu.Unlock()
+		k.mu.Lock()
+		k.used = use
+		k.mu.Unlock()
 		made.pruned = time.Time{}
 	}
-	s.push(ctx, made)
+	k.push(ctx, made)
 	// A change that is confirmed and a revision that is forgotten make no other table.
 	if now := time.Now(); now.Sub(made.pruned) >= pruneEvery {
 		made.pruned = now
-		if err := s.prune(); err != nil && !errors.Is(err, store.ErrNotFound) { // without settings nothing is known to be of no use
-			s.c.log.Error("remove the files of former lists", "err", err)
+		if err := k.prune(); err != nil && !errors.Is(err, store.ErrNotFound) { // without settings nothing is known to be of no use
+			k.c.log.Error("remove the files of former lists", "err", err)
 		}
 	}
 }
 
 // push gives edge the table unless it has it, with growing pauses while that does not help.
-func (s *sources) push(ctx context.Context, made *tableMade) {
-	s.mu.Lock()
-	done := !s.known || s.seen == made.print
-	s.mu.Unlock()
+func (k *listKeeper) push(ctx context.Context, made *tableMade) {
+	k.mu.Lock()
+	done := !k.known || k.seen == made.print
+	k.mu.Unlock()
 	if done || time.Now().Before(made.notYet) {
 		return
 	}
 	made.wait = min(max(2*made.wait, time.Second), maxPushBackoff)
 	made.notYet = time.Now().Add(made.wait)
-	if err := s.c.edge.SetLists(ctx, made.encoded); err != nil {
+	if err := k.c.edge.SetLists(ctx, made.encoded); err != nil {
 		if ctx.Err() == nil {
-			s.refused(err)
+			k.refused(err)
 		}
 		return
 	}
-	s.c.conditions.Clear(listsRefused, "")
-	s.mu.Lock()
-	s.seen = made.print
-	s.mu.Unlock()
+	k.c.conditions.Clear(listsRefused, "")
+	k.mu.Lock()
+	k.seen = made.print
+	k.mu.Unlock()
 }
 
-func (s *sources) refused(err error) {
-	s.c.conditions.Raise(health.Condition{Code: listsRefused, Severity: health.Warning, Title: "The data plane does not have the current lists",
+func (k *listKeeper) refused(err error) {
+	k.c.conditions.Raise(health.Condition{Code: listsRefused, Severity: health.Warning, Title: "The data plane does not have the current lists",
 		Detail: sentence(err) + ". It keeps those that it has, and it is tried again every 30 seconds."})
 }
 
 // describe is what a table is made of, as text.
-func (s *sources) describe(shield settings.Shield, use map[string]bool) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	text, err := json.Marshal([]any{shield.Lists, shield.Countries, shield.Networks, use, s.version})
+func (k *listKeeper) describe(shield settings.Shield, use map[string]bool) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	text, err := json.Marshal([]any{shield.Lists, shield.Countries, shield.Networks, use, k.version})
 	if err != nil {
 		return err.Error() // text, numbers and names have a JSON form
 	}
@@ -125,61 +125,61 @@ func (s *sources) describe(shield settings.Shield, use map[string]bool) string {
 }
 
 // usable are the files that there are and that are not too old. Conditions tell of the others.
-func (s *sources) usable(shield settings.Shield) map[string]bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (k *listKeeper) usable(shield settings.Shield) map[string]bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	use := map[string]bool{}
 	named := map[string]bool{}
 	for _, l := range shield.Lists {
 		named[l.Name] = true
-		f := s.lists[l.Name]
+		f := k.lists[l.Name]
 		expires := f.Loaded.Add(time.Duration(l.Expiry))
 		missing := f.Loaded.IsZero()
-		expired := !missing && l.URL != "" && !s.c.now().Before(expires)
+		expired := !missing && l.URL != "" && !k.c.now().Before(expires)
 		use[l.Name] = !missing && !expired
-		s.tell(missing && l.URL == "", listMissing, l.Name, "The list "+l.Name+" has no entries yet",
+		k.tell(missing && l.URL == "", listMissing, l.Name, "The list "+l.Name+" has no entries yet",
 			"The settings name it without a URL, so its rules have no effect until it is uploaded.")
-		s.tell(expired, listExpired, l.Name, "The list "+l.Name+" is too old and not used any more",
+		k.tell(expired, listExpired, l.Name, "The list "+l.Name+" is too old and not used any more",
 			fmt.Sprintf("It came last at %s, and the settings let it be used for %s. It is used again once it can be fetched from %s.",
 				f.Loaded.Format(time.DateTime), l.Expiry, l.URL))
 	}
-	for _, c := range s.c.conditions.List() {
-		if slices.Contains([]string{listMissing, listExpired, sourceFailed}, c.Code) && !named[c.Subject] && c.Subject != geoCountries && c.Subject != geoNetworks {
-			s.c.conditions.Clear(c.Code, c.Subject)
+	for _, c := range k.c.conditions.List() {
+		if slices.Contains([]string{listMissing, listExpired, listFailed}, c.Code) && !named[c.Subject] && c.Subject != geoCountries && c.Subject != geoNetworks {
+			k.c.conditions.Clear(c.Code, c.Subject)
 		}
 	}
 	c, n := shield.Countries, shield.Networks
-	use["geo/"+geoCountries] = s.usableGeo(geoCountries, len(c.Deny)+len(c.Allow) > 0, "country")
-	use["geo/"+geoNetworks] = s.usableGeo(geoNetworks, len(n.Deny)+len(n.Allow) > 0, "AS number")
+	use["geo/"+geoCountries] = k.usableGeo(geoCountries, len(c.Deny)+len(c.Allow) > 0, "country")
+	use["geo/"+geoNetworks] = k.usableGeo(geoNetworks, len(n.Deny)+len(n.Allow) > 0, "AS number")
 	return use
 }
 
-func (s *sources) usableGeo(name string, wanted bool, what string) bool {
-	there := !s.geo[name].Loaded.IsZero()
-	s.tell(wanted && !there, geoUnknown, name, "Rules about "+name+" do not apply",
+func (k *listKeeper) usableGeo(name string, wanted bool, what string) bool {
+	there := !k.geo[name].Loaded.IsZero()
+	k.tell(wanted && !there, geoUnknown, name, "Rules about "+name+" do not apply",
 		"There is no file that says which "+what+" addresses have, so nobody is turned away for it. Upload one, or name its URL in the settings.")
 	return wanted && there
 }
 
-func (s *sources) tell(is bool, code, subject, title, detail string) {
+func (k *listKeeper) tell(is bool, code, subject, title, detail string) {
 	if !is {
-		s.c.conditions.Clear(code, subject)
+		k.c.conditions.Clear(code, subject)
 		return
 	}
-	s.c.conditions.Raise(health.Condition{Code: code, Subject: subject, Severity: health.Warning, Title: title, Detail: detail})
+	k.c.conditions.Raise(health.Condition{Code: code, Subject: subject, Severity: health.Warning, Title: title, Detail: detail})
 }
 
 // table makes the table of what can be used: countries, then networks, the lists that deny, and over all those that allow.
-func (s *sources) table(shield settings.Shield, use map[string]bool) *lists.Table {
-	s.taking.Lock() // files stay as they are
-	defer s.taking.Unlock()
+func (k *listKeeper) table(shield settings.Shield, use map[string]bool) *lists.Table {
+	k.taking.Lock() // files stay as they are
+	defer k.taking.Unlock()
 	b := lists.NewBuilder()
 	for _, part := range []struct {
 		name string
 		add  func(*lists.Builder, *lists.Geo, settings.Shield) error
 	}{{geoCountries, addCountries}, {geoNetworks, addNetworks}} {
 		if use["geo/"+part.name] {
-			s.addGeo(b, part.name, shield, part.add)
+			k.addGeo(b, part.name, shield, part.add)
 		}
 	}
 	for _, action := range []string{"deny", "allow"} {
@@ -187,9 +187,9 @@ func (s *sources) table(shield settings.Shield, use map[string]bool) *lists.Tabl
 			if l.Action != action || !use[l.Name] {
 				continue
 			}
-			entries, err := readList(filepath.Join(s.Dir, l.Name+".list"))
+			entries, err := readList(filepath.Join(k.Dir, l.Name+".list"))
 			if err != nil {
-				s.lost(s.lists, l.Name, err)
+				k.lost(k.lists, l.Name, err)
 				continue
 			}
 			b.Layer(lists.Entries(entries, b.Class(lists.Class{Kind: lists.KindList, Name: l.Name, Pass: action == "allow"})))
@@ -199,22 +199,22 @@ func (s *sources) table(shield settings.Shield, use map[string]bool) *lists.Tabl
 }
 
 // addGeo adds what a file says. One that has become unreadable is as if there were none, and a condition says so.
-func (s *sources) addGeo(b *lists.Builder, name string, shield settings.Shield, add func(*lists.Builder, *lists.Geo, settings.Shield) error) {
-	g, err := lists.OpenGeo(filepath.Join(s.geoDir(), name+".mmdb"))
+func (k *listKeeper) addGeo(b *lists.Builder, name string, shield settings.Shield, add func(*lists.Builder, *lists.Geo, settings.Shield) error) {
+	g, err := lists.OpenGeo(filepath.Join(k.geoDir(), name+".mmdb"))
 	if err == nil {
 		defer g.Close()
 		err = add(b, g, shield)
 	}
 	if err != nil {
-		s.lost(s.geo, name, err)
+		k.lost(k.geo, name, err)
 	}
 }
 
 // lost makes a file that has become unreadable one that is not there: the others stay in force, and it is fetched again or asked for.
-func (s *sources) lost(all map[string]SourceFile, name string, err error) {
-	s.c.log.Error("read a file about addresses", "name", name, "err", err)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (k *listKeeper) lost(all map[string]ListFile, name string, err error) {
+	k.c.log.Error("read a file about addresses", "name", name, "err", err)
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	f := all[name]
 	f.Loaded, f.Error = time.Time{}, sentence(err)
 	all[name] = f
