@@ -20,11 +20,12 @@ import (
 // objects are the programs and maps, with the array of sessions in our memory.
 type objects struct {
 	bpfObjects
-	dir    string       // of the pinned maps of this layout
-	memory *ebpf.Memory // of the sessions
-	totals *ebpf.Memory
-	bloom  *ebpf.Memory
-	slots  uint32
+	generic *ebpf.Program // nil: no interface has needed it yet
+	dir     string        // of the pinned maps of this layout
+	memory  *ebpf.Memory  // of the sessions
+	totals  *ebpf.Memory
+	bloom   *ebpf.Memory
+	slots   uint32
 }
 
 const (
@@ -129,7 +130,7 @@ func setSlots(spec *ebpf.CollectionSpec, dir string) (slots uint32, err error) {
 	return slots, nil
 }
 
-func (o *objects) close() error { return o.bpfObjects.Close() }
+func (o *objects) close() error { return errors.Join(o.bpfObjects.Close(), o.generic.Close()) }
 
 // pinMaps lets the maps of sessions be pinned by their names, and finds those of the others that an earlier process has left in
 // the same layout.

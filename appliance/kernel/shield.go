@@ -148,7 +148,11 @@ func (k *Path) cover(index int, name string) error {
 		if err != nil {
 			continue
 		}
-		if covers(old, index) && old.Update(k.objects.Shield) == nil {
+		program, err := k.objects.shieldFor(mode)
+		if err != nil {
+			return err
+		}
+		if covers(old, index) && old.Update(program) == nil {
 			k.shield.links[index], k.shield.modes[index] = &attachment{old, pin}, xdpMode{mode, whyGeneric[mode], name}
 			return nil
 		}
@@ -172,11 +176,11 @@ func (k *Path) coverAnew(index int, name string) error {
 		return err
 	}
 	mode := native
-	l, err := link.AttachXDP(link.XDPOptions{Interface: index, Program: k.objects.Shield, Flags: link.XDPDriverMode})
+	l, err := k.attachShield(index, native, link.XDPDriverMode)
 	if err != nil {
 		k.options.Log.Warn("the shield is not in the driver", "interface", name, "err", err)
 		mode = generic
-		l, err = link.AttachXDP(link.XDPOptions{Interface: index, Program: k.objects.Shield, Flags: link.XDPGenericMode})
+		l, err = k.attachShield(index, generic, link.XDPGenericMode)
 	}
 	if err != nil {
 		k.shield.modes[index] = xdpMode{none, err.Error(), name}
@@ -188,6 +192,14 @@ func (k *Path) coverAnew(index int, name string) error {
 	}
 	k.shield.links[index], k.shield.modes[index] = &attachment{l, pin}, xdpMode{mode, whyGeneric[mode], name}
 	return nil
+}
+
+func (k *Path) attachShield(index int, mode string, flags link.XDPAttachFlags) (link.Link, error) {
+	program, err := k.objects.shieldFor(mode)
+	if err != nil {
+		return nil, err
+	}
+	return link.AttachXDP(link.XDPOptions{Interface: index, Program: program, Flags: flags})
 }
 
 // uncoverOthers removes what the last process left at interfaces that are the edge's no more.

@@ -36,10 +36,14 @@ func (r *rig) xdpAt(t testing.TB, name string) (mode, id uint32) {
 	return mode, id
 }
 
-// shieldID is the number of the program of this process.
-func (r *rig) shieldID(t testing.TB) uint32 {
+// shieldID is the number of the program of this process for a mode.
+func (r *rig) shieldID(t testing.TB, mode string) uint32 {
 	t.Helper()
-	info, err := r.path.objects.Shield.Info()
+	program, err := r.path.objects.shieldFor(mode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := program.Info()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,12 +135,12 @@ func addDevice(name string, index int) (int, error) {
 // TestShieldModes: in the driver where that can, by the kernel elsewhere, and away where it is not wanted.
 func TestShieldModes(t *testing.T) {
 	r := newRig(t, shieldPlan())
-	r.coveredBy(t, "edge0", nl.XDP_ATTACHED_DRV, r.shieldID(t))
+	r.coveredBy(t, "edge0", nl.XDP_ATTACHED_DRV, r.shieldID(t, native))
 	r.coveredBy(t, "inner0", 0, 0)
 	plain := r.addDevice(t, "plain0")
 	r.apply(t, withInterfaces("edge0", "plain0", "missing0", "lo"))
-	r.coveredBy(t, "edge0", nl.XDP_ATTACHED_DRV, r.shieldID(t))
-	r.coveredBy(t, "plain0", nl.XDP_ATTACHED_SKB, r.shieldID(t))
+	r.coveredBy(t, "edge0", nl.XDP_ATTACHED_DRV, r.shieldID(t, native))
+	r.coveredBy(t, "plain0", nl.XDP_ATTACHED_SKB, r.shieldID(t, generic))
 	r.coveredBy(t, "lo", 0, 0)
 	if got, want := fmt.Sprint(r.attachments(t)), "[edge0 native plain0 generic]"; got != want {
 		t.Errorf("status tells %s, want %s", got, want)
@@ -145,13 +149,13 @@ func TestShieldModes(t *testing.T) {
 		t.Errorf("pinned are %s, want %s", got, want)
 	}
 	r.restart(t)
-	r.coveredBy(t, "plain0", nl.XDP_ATTACHED_SKB, r.shieldID(t))
+	r.coveredBy(t, "plain0", nl.XDP_ATTACHED_SKB, r.shieldID(t, generic))
 	if got, want := fmt.Sprint(r.attachments(t)), "[edge0 native plain0 generic]"; got != want {
 		t.Errorf("after a restart status tells %s, want %s", got, want)
 	}
 	r.apply(t, withInterfaces("edge0"))
 	r.coveredBy(t, "plain0", 0, 0)
-	r.coveredBy(t, "edge0", nl.XDP_ATTACHED_DRV, r.shieldID(t))
+	r.coveredBy(t, "edge0", nl.XDP_ATTACHED_DRV, r.shieldID(t, native))
 
 	off := withInterfaces("edge0", "plain0")
 	off.Shield.Mode = plan.ShieldOff
@@ -162,7 +166,7 @@ func TestShieldModes(t *testing.T) {
 		t.Errorf("off, status tells %v, pinned are %v", r.attachments(t), r.pinned(t))
 	}
 	r.apply(t, withInterfaces("edge0"))
-	r.coveredBy(t, "edge0", nl.XDP_ATTACHED_DRV, r.shieldID(t))
+	r.coveredBy(t, "edge0", nl.XDP_ATTACHED_DRV, r.shieldID(t, native))
 	if err := Clear(r.path.options.Dir); err != nil {
 		t.Fatal(err)
 	}
@@ -229,8 +233,8 @@ func TestShieldNeverAway(t *testing.T) {
 			}
 		}
 		r.restart(t)
-		r.coveredBy(t, "edge0", nl.XDP_ATTACHED_DRV, r.shieldID(t))
-		ids[r.shieldID(t)] = true
+		r.coveredBy(t, "edge0", nl.XDP_ATTACHED_DRV, r.shieldID(t, native))
+		ids[r.shieldID(t, native)] = true
 	}
 	close(stop)
 	if n := <-looks; n < 20 {
@@ -264,7 +268,7 @@ func TestShieldInterfaceReturns(t *testing.T) {
 	for _, sameIndex := range []bool{false, true} {
 		index := r.addDevice(t, "plain0")
 		r.must(t, r.path.reattach)
-		r.coveredBy(t, "plain0", nl.XDP_ATTACHED_SKB, r.shieldID(t))
+		r.coveredBy(t, "plain0", nl.XDP_ATTACHED_SKB, r.shieldID(t, generic))
 		r.must(t, func() error { return netlink.LinkDel(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Index: index}}) })
 		if !sameIndex {
 			r.must(t, r.path.reattach)
@@ -278,9 +282,9 @@ func TestShieldInterfaceReturns(t *testing.T) {
 			return err
 		})
 		r.must(t, r.path.reattach)
-		r.coveredBy(t, "plain0", nl.XDP_ATTACHED_SKB, r.shieldID(t))
+		r.coveredBy(t, "plain0", nl.XDP_ATTACHED_SKB, r.shieldID(t, generic))
 		r.restart(t)
-		r.coveredBy(t, "plain0", nl.XDP_ATTACHED_SKB, r.shieldID(t))
+		r.coveredBy(t, "plain0", nl.XDP_ATTACHED_SKB, r.shieldID(t, generic))
 	}
 }
 
@@ -296,7 +300,7 @@ func TestShieldNoPlace(t *testing.T) {
 		return err
 	})
 	r.apply(t, withInterfaces("edge0", "plain0"))
-	r.coveredBy(t, "edge0", nl.XDP_ATTACHED_DRV, r.shieldID(t))
+	r.coveredBy(t, "edge0", nl.XDP_ATTACHED_DRV, r.shieldID(t, native))
 	if got, want := fmt.Sprint(r.attachments(t)), "[edge0 native plain0 none]"; got != want {
 		t.Errorf("status tells %s, want %s", got, want)
 	}
@@ -315,7 +319,7 @@ func TestShieldNoPlace(t *testing.T) {
 			}
 		}
 	})
-	r.coveredBy(t, "plain0", nl.XDP_ATTACHED_SKB, r.shieldID(t))
+	r.coveredBy(t, "plain0", nl.XDP_ATTACHED_SKB, r.shieldID(t, generic))
 	if list := r.conditions.List(); len(list) != 0 {
 		t.Errorf("the conditions are %+v", list)
 	}
