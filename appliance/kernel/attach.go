@@ -41,6 +41,7 @@ func (k *Path) attach(p *plan.Plan, t tables) error {
 		}
 		failed = append(failed, k.attachTo(int(index)))
 	}
+	k.tellTunnels(p, &t)
 	return errors.Join(failed...)
 }
 
@@ -124,11 +125,6 @@ func most(n int) uint32 {
 // maxHalfOpen is how many sessions there may be whose clients have not proven their addresses. A flood is then the kernel's, which answers with cookies
 // for the listeners of the user path; sessions that are open are not touched by it.
 const maxHalfOpen = 1024
-
-// ethernet tells whether frames have the headers that the program reads.
-func ethernet(i *net.Interface) bool {
-	return i.Flags&net.FlagLoopback == 0 && len(i.HardwareAddr) == 6
-}
 
 // minSourcePorts are as many as are worth the while.
 const minSourcePorts = 1024

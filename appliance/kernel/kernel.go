@@ -89,7 +89,8 @@ type Path struct {
 	// Of programs of another layout (old.go): since when this process knows of them, and whether they forbid to begin anything.
 	elderSince map[string]time.Time
 	blocked    bool
-	ways       map[netip.Addr]Route // to origins, as the kernel said last
+	ways       map[netip.Addr]way // to origins, as the kernel said last
+	tunnels    map[string]bool    // that a condition tells of
 	ledger     ledger
 	shield     shield
 	cookies    bpfCookieState // as the programs have it
@@ -127,7 +128,7 @@ func Open(o Options) (*Path, error) {
 		// The program of the last process must not go on by tables that nobody keeps.
 		return nil, errors.Join(err, switchAllOff(o.Dir))
 	}
-	k := &Path{options: o, objects: objects, links: make(map[int]*attachment), ways: make(map[netip.Addr]Route)}
+	k := &Path{options: o, objects: objects, links: make(map[int]*attachment), ways: make(map[netip.Addr]way), tunnels: make(map[string]bool)}
 	if first, last, err := sourcePorts(); err == nil { // attach says what is wrong
 		k.ports = int64(last) - int64(first) + 1
 	}

@@ -16,7 +16,7 @@ const maxMembers = 64
 
 // buildPools makes the tables of what changes by itself: which origins are up, where they are, how full.
 func (k *Path) buildPools(p *plan.Plan, t *tables) error {
-	t.pools, t.members, t.turns, t.interfaces = nil, nil, nil, nil
+	t.pools, t.members, t.turns, t.interfaces, t.tunnels = nil, nil, nil, nil, nil
 	t.origins = make(map[uint32]*origin.Origin)
 	maps.Copy(t.origins, k.tables.origins) // sessions may be with those that are gone
 	for _, spec := range p.Pools {
@@ -92,6 +92,9 @@ func (k *Path) memberEntry(pool string, m *origin.Member, sources []netip.Addr, 
 	}
 	e.Others = limit(int(others))
 	way := k.way(m.Address)
+	if way.tunnel != "" {
+		t.tunnels = append(t.tunnels, way.tunnel)
+	}
 	if way.Interface == 0 {
 		return e, nil // the user path says so to each client
 	}
@@ -107,17 +110,28 @@ func (k *Path) memberEntry(pool string, m *origin.Member, sources []netip.Addr, 
 	return e, nil
 }
 
-// way is the route to an origin; zero when there is none that the program can take.
-func (k *Path) way(to netip.Addr) Route {
-	way, known := k.ways[to]
-	if !known {
-		way, _ = k.options.Route(to) // without one the zero value says it
-		if i, err := net.InterfaceByIndex(way.Interface); err != nil || !ethernet(i) {
-			way = Route{}
-		}
-		k.ways[to] = way
+// way is the route to an origin, as far as the program can take it.
+type way struct {
+	Route         // zero: it cannot, or there is none
+	tunnel string // the interface, if that is why
+}
+
+// way asks for one, and remembers it until the next reattach.
+func (k *Path) way(to netip.Addr) way {
+	w, known := k.ways[to]
+	if known {
+		return w
 	}
-	return way
+	w.Route, _ = k.options.Route(to) // without one the zero value says it
+	i, err := net.InterfaceByIndex(w.Interface)
+	switch {
+	case err == nil && tunnel(i):
+		w = way{tunnel: i.Name}
+	case err != nil || !ethernet(i):
+		w = way{}
+	}
+	k.ways[to] = w
+	return w
 }
 
 // samePools tells whether t says the same of origins as other, but for how many sessions those of the user path are, which

@@ -3,7 +3,6 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,8 +21,9 @@ const shieldDir = "shield"
 
 // shield is the XDP program at edge interfaces (bpf/shield.h).
 type shield struct {
-	links map[int]*attachment // by interface index
-	modes map[int]xdpMode
+	links  map[int]*attachment // by interface index
+	modes  map[int]xdpMode
+	tagged map[string]error // ports that have to leave the tags of VLANs in frames, and why one does not
 }
 
 // xdpMode is how the program runs: in the driver, or else by the kernel, which makes its buffer first.
@@ -103,34 +103,6 @@ func flag(is bool) uint32 {
 	return 0
 }
 
-// coverInterfaces brings the shield to the edge interfaces and takes it from others.
-func (k *Path) coverInterfaces(p *plan.Plan) error {
-	wanted := make(map[int]string)
-	if p.Shield.Mode != plan.ShieldOff {
-		for _, name := range p.Steering.Interfaces {
-			if i, err := net.InterfaceByName(name); err == nil && ethernet(i) {
-				wanted[i.Index] = name
-			}
-		}
-	}
-	var failed []error
-	for index, name := range wanted {
-		failed = append(failed, k.cover(index, name))
-	}
-	for index, a := range k.shield.links {
-		if _, stays := wanted[index]; !stays {
-			failed = append(failed, a.detach())
-			delete(k.shield.links, index)
-		}
-	}
-	for index := range k.shield.modes { // also of those where it never was
-		if _, stays := wanted[index]; !stays {
-			delete(k.shield.modes, index)
-		}
-	}
-	return errors.Join(append(failed, k.uncoverOthers(wanted))...)
-}
-
 // cover puts the program at an interface, in the driver if that can, or in place of an older one.
 func (k *Path) cover(index int, name string) error {
 	if a := k.shield.links[index]; a != nil {
@@ -202,8 +174,19 @@ func (k *Path) attachShield(index int, mode string, flags link.XDPAttachFlags) (
 	return link.AttachXDP(link.XDPOptions{Interface: index, Program: program, Flags: flags})
 }
 
-// uncoverOthers removes what the last process left at interfaces that are the edge's no more.
+// uncoverOthers removes the program, also what the last process left, from interfaces that are the edge's no more.
 func (k *Path) uncoverOthers(wanted map[int]string) error {
+	var failed []error
+	for index, a := range k.shield.links {
+		if _, stays := wanted[index]; !stays {
+			failed = append(failed, a.detach())
+			delete(k.shield.links, index)
+		}
+	}
+	return errors.Join(append(failed, k.unpinOthers(wanted))...)
+}
+
+func (k *Path) unpinOthers(wanted map[int]string) error {
 	pins, err := filepath.Glob(filepath.Join(k.options.Dir, shieldDir, "*"))
 	if err != nil {
 		return fmt.Errorf("look for the shield at other interfaces: %w", err)

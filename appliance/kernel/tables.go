@@ -27,6 +27,7 @@ type tables struct {
 	timeouts   map[uint32]plan.Timeouts  // by number of a service
 	origins    map[uint32]*origin.Origin // by number
 	interfaces []int                     // that origins are behind
+	tunnels    []string                  // as interfaces, where the program cannot be
 }
 
 // The numbers of bpf/layout.h.
