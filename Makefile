@@ -13,7 +13,7 @@ help:
 	@echo 'make build  build/breakwater'
 	@echo 'make bench  both paths next to haproxy and nginx; a table and build/bench.json'
 	@echo 'make image  the bootable image, in build/image; make boot starts it in QEMU, without KVM'
-	@echo 'make test-image  builds, starts, claims, updates and breaks the image; less than half an hour'
+	@echo 'make test-image  builds, starts, claims, plays through, updates and breaks the image; less than half an hour'
 	@echo 'make test-image-all  every test of the image, more than an hour'
 	@echo 'make same-image  the image once more, at another place and from nothing; compares it to the bit'
 	@echo 'make lint   style, and the import table'
@@ -56,7 +56,7 @@ boot:
 
 test-image: image
 	@test/tools/units
-	@$(root) env "PATH=$$PATH" go test -tags vm -count=1 -timeout 60m -v -run '^Test(NewBox|Update|OneBitIsWrong)$$' ./test/vm
+	@$(root) env "PATH=$$PATH" go test -tags vm -count=1 -timeout 60m -v -run '^Test(NewBox|TaggedEdge|Update|OneBitIsWrong)$$' ./test/vm
 
 test-image-all: image
 	@test/tools/units

@@ -17,12 +17,16 @@ import (
 	"time"
 )
 
-// wire is a cable into a port of the machine, with a neighbour at its other end that sends whatever frame it likes and
-// counts what it is answered.
-type wire struct {
+// cable leads into a port of the machine. Frames are datagrams of a socket.
+type cable struct {
 	arguments []string // for QEMU
 	conn      *net.UnixConn
 	box       *net.UnixAddr
+}
+
+// wire is a cable with a neighbour at its other end that sends whatever frame it likes and counts what it is answered.
+type wire struct {
+	*cable
 
 	mu      sync.Mutex
 	answers map[string]int
@@ -63,8 +67,8 @@ func isNeighbour(address []byte) bool {
 	return a == neighbour || a == neighbour6 || a == linkLocal4 || a == linkLocal6
 }
 
-// newWire lets QEMU send and receive frames as datagrams of a socket.
-func newWire(t *testing.T) *wire {
+// newCable lets QEMU send and receive frames by a port with this MAC. id is a name for QEMU.
+func newCable(t *testing.T, id, mac string) *cable {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "wire") // t.TempDir can be longer than the 107 bytes of a socket's path
 	if err != nil {
@@ -77,17 +81,16 @@ func newWire(t *testing.T) *wire {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	w := &wire{conn: conn, box: &net.UnixAddr{Name: theirs, Net: "unixgram"}, answers: map[string]int{}, arguments: []string{
-		"-netdev", "dgram,id=wire,local.type=unix,local.path=" + theirs + ",remote.type=unix,remote.path=" + ours,
-		"-device", "virtio-net-pci,netdev=wire,romfile=,mac=" + boxMAC.String()}}
-	go w.listen(t)
-	return w
+	return &cable{conn: conn, box: &net.UnixAddr{Name: theirs, Net: "unixgram"}, arguments: []string{
+		"-netdev", "dgram,id=" + id + ",local.type=unix,local.path=" + theirs + ",remote.type=unix,remote.path=" + ours,
+		"-device", "virtio-net-pci,netdev=" + id + ",romfile=,mac=" + mac}}
 }
 
-func (w *wire) listen(t *testing.T) {
+// listen gives every frame that comes out of the port to take, until the cable is gone.
+func (c *cable) listen(t *testing.T, take func(frame []byte) error) {
 	frame := make([]byte, 16384)
 	for {
-		n, err := w.conn.Read(frame)
+		n, err := c.conn.Read(frame)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -95,10 +98,22 @@ func (w *wire) listen(t *testing.T) {
 			t.Errorf("read the wire: %v", err)
 			return
 		}
-		if err := w.take(frame[:n]); err != nil {
+		if err := take(frame[:n]); err != nil {
 			t.Errorf("answer on the wire: %v", err)
 		}
 	}
+}
+
+func (c *cable) send(frame []byte) error {
+	_, err := c.conn.WriteToUnix(frame, c.box)
+	return err
+}
+
+func newWire(t *testing.T) *wire {
+	t.Helper()
+	w := &wire{cable: newCable(t, "wire", boxMAC.String()), answers: map[string]int{}}
+	go w.listen(t, w.take)
+	return w
 }
 
 // take answers who asks for the neighbour (RFC 826, RFC 4861), and counts what comes for it.
@@ -158,11 +173,6 @@ func (w *wire) drain() map[string]int {
 	all := w.answers
 	w.answers = map[string]int{}
 	return all
-}
-
-func (w *wire) send(frame []byte) error {
-	_, err := w.conn.WriteToUnix(frame, w.box)
-	return err
 }
 
 func ethernet(kind uint16) []byte {
