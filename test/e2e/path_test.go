@@ -179,9 +179,9 @@ func TestSessionsOutliveEdge(t *testing.T) {
 // kernel's tables know; the box follows when those change.
 func TestNextHops(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		games := onKernelPath(service("games", "4701"))
-		games.TCPHeader = "v2"
-		apply(t, document([]settings.Pool{pool("games", f.origin)}, games))
+		hops := onKernelPath(service("hops", "4701"))
+		hops.TCPHeader = "v2"
+		apply(t, document([]settings.Pool{pool("games", f.origin)}, hops))
 		far, network, command := netip.MustParseAddr("203.0.113.77"), "203.0.113.0/24", "ip -4"
 		if f.edge.Is6() {
 			far, network, command = netip.MustParseAddr("2001:db8:77::77"), "2001:db8:77::/64", "ip -6"
@@ -210,7 +210,7 @@ func TestNextHops(t *testing.T) {
 					t.Error(err)
 				}
 				for _, s := range sessions(t) {
-					if s.Service == "games" && s.Path != plan.PathKernel {
+					if s.Service == "hops" && s.Path != plan.PathKernel {
 						t.Errorf("%s is on the path %q", s.Client, s.Path)
 					}
 				}
