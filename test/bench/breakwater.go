@@ -25,16 +25,21 @@ type engine struct {
 	edge      netip.Addr // what clients dial; the box does not own it
 	origin    netip.Addr
 	pins      string
+	synRate   int // SYNs a second that are no flood; 0: as always
 }
 
 var (
-	userEngine   = engine{plan.PathUser, plan.ShieldOff, edgeNS, edgeAddress, edgeOrigin, ""}
-	kernelEngine = engine{plan.PathKernel, plan.ShieldOff, kernelNS, kernelAddress, kernelOrigin, "/sys/fs/bpf/breakwater-bench"}
-	shieldEngine = engine{plan.PathKernel, plan.ShieldOn, shieldNS, shieldAddress, shieldOrigin, "/sys/fs/bpf/breakwater-bench-shield"}
+	userEngine   = engine{plan.PathUser, plan.ShieldOff, edgeNS, edgeAddress, edgeOrigin, "", 0}
+	kernelEngine = engine{plan.PathKernel, plan.ShieldOff, kernelNS, kernelAddress, kernelOrigin, "/sys/fs/bpf/breakwater-bench", 0}
+	shieldEngine = engine{plan.PathKernel, plan.ShieldOn, shieldNS, shieldAddress, shieldOrigin, "/sys/fs/bpf/breakwater-bench-shield", manySYNs}
 
 	// guardedEngine is for floods. Nothing is to come through, so its origin is nobody.
-	guardedEngine = engine{plan.PathKernel, plan.ShieldOn, guardedNS, guardedAddress, attackerOfIt, "/sys/fs/bpf/breakwater-bench-guarded"}
+	guardedEngine = engine{plan.PathKernel, plan.ShieldOn, guardedNS, guardedAddress, attackerOfIt, "/sys/fs/bpf/breakwater-bench-guarded", 0}
 )
+
+// manySYNs is more than the client asks for. It connects as fast as it can from one address, and is no flood: by SYN cookies a
+// network gets 2,048 connections a second, and they are the user path's.
+const manySYNs = 1 << 20
 
 func (e engine) state() string  { return filepath.Join(workDir, e.namespace) }
 func (e engine) socket() string { return e.state() + ".sock" }
@@ -82,6 +87,7 @@ func (e engine) plan(t *target) plan.Plan {
 			Path:      e.path,
 			TCPHeader: plan.TCPHeader(t.header),
 			UDPHeader: plan.UDPNone,
+			Shield:    plan.ServiceShield{SYNRate: e.synRate},
 			Timeouts: plan.Timeouts{Connect: 5 * time.Second, Header: 5 * time.Second, Idle: time.Hour,
 				HalfClose: time.Hour, WriteStall: time.Minute, FlowIdle: time.Second},
 			Limits: plan.ServiceLimits{MaxAmplification: 3},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,6 +31,9 @@ type besieged struct {
 	thread  map[bool]int // which receives, by guarded
 }
 
+// settling is how long the shield looks for everybody after a plan, before its Bloom filter counts, and some more.
+const settling = 18 * time.Second
+
 // besiege sets them up.
 func besiege(ctx context.Context, core int, breakwater string) (b *besieged, err error) {
 	b = &besieged{core: core, meters: map[bool]*flood.Meter{}, thread: map[bool]int{}, target: target{originPort: 7000, header: HeaderNone}}
@@ -47,6 +51,7 @@ func besiege(ctx context.Context, core int, breakwater string) (b *besieged, err
 	if err := b.plain(ctx); err != nil {
 		return b, err
 	}
+	time.Sleep(settling)
 	cores, err := allowedCores()
 	if err != nil {
 		return b, err
