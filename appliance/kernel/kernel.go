@@ -282,11 +282,10 @@ func (k *Path) reattach() error {
 	return errors.Join(err, k.renewCookies(), k.respectElders(), k.unblock(), k.attach(k.plan, k.tables), k.raise(k.plan), k.tellExhausted(time.Now()))
 }
 
-// followRoutes is reattach as soon as routes change, until ctx ends or changes cannot be watched.
+// followRoutes is reattach as soon as routes change, until ctx ends or changes cannot be watched. What fails then fails again at the
+// next reattach of its own, which tells.
 func (k *Path) followRoutes(ctx context.Context) error {
-	var failed error
-	err := k.options.WatchRoutes(ctx, func() { failed = k.reattach() })
-	return errors.Join(err, failed)
+	return k.options.WatchRoutes(ctx, func() { _ = k.reattach() })
 }
 
 // unblock begins sessions again when no program of another layout is in the way.

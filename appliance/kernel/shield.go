@@ -144,9 +144,6 @@ func (k *Path) shieldPin(index int, mode string) string {
 var whyGeneric = map[string]string{generic: "The driver of this interface cannot do it, so the kernel does, at a higher cost"}
 
 func (k *Path) coverAnew(index int, name string) error {
-	if err := k.distrustBloom(); err != nil { // what came in here until now was not seen
-		return err
-	}
 	mode := native
 	l, err := k.attachShield(index, native, link.XDPDriverMode)
 	if err != nil {
@@ -159,7 +156,7 @@ func (k *Path) coverAnew(index int, name string) error {
 		return fmt.Errorf("attach the shield to %s: %w", name, err)
 	}
 	pin := k.shieldPin(index, mode)
-	if err := l.Pin(pin); err != nil {
+	if err := errors.Join(k.distrustBloom(), l.Pin(pin)); err != nil { // what came in here until now was not seen
 		return errors.Join(fmt.Errorf("pin the shield at %s: %w", name, err), l.Close())
 	}
 	k.shield.links[index], k.shield.modes[index] = &attachment{l, pin}, xdpMode{mode, whyGeneric[mode], name}

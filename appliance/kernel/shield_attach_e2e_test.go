@@ -308,6 +308,10 @@ func TestShieldNoPlace(t *testing.T) {
 		t.Errorf("the conditions are %+v", r.conditions.List())
 	}
 	r.passes(t, aSYN(families[0]).frame(), arrival{})
+	r.must(t, r.path.reattach)
+	if r.path.bloom.state.Distrusted != 0 {
+		t.Error("as long as the shield has no place at one interface, the filter of sessions never counts")
+	}
 	if err := taken.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -320,6 +324,9 @@ func TestShieldNoPlace(t *testing.T) {
 		}
 	})
 	r.coveredBy(t, "plain0", nl.XDP_ATTACHED_SKB, r.shieldID(t, generic))
+	if r.path.bloom.state.Distrusted == 0 {
+		t.Error("what came in at an interface without the shield counts as seen")
+	}
 	if list := r.conditions.List(); len(list) != 0 {
 		t.Errorf("the conditions are %+v", list)
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Sending a packet out by an interface. The kernel asks its routing tables for the next hop of each, which is a third of what a packet
- * costs here; of most interfaces package kernel can say it once: who is on the link, and the gateway for all others. */
+/* Sending a packet out by an interface. The kernel asks its routing tables for the next hop of each, which was more than a
+ * quarter of what a packet cost here; of most interfaces package kernel can say it once: who is on the link, and the gateway for all others. */
 #ifndef HOPS_H
 #define HOPS_H
 
